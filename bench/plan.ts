@@ -1,0 +1,114 @@
+/** How much is measured: the full run takes at most six minutes, the quick one is a smoke test of one minute. */
+
+/** A load under which time to first token and lateness per frame are compared, in interleaved rounds. */
+export interface Scenario {
+  readonly name: string
+  readonly kind: 'closed' | 'open'
+  /** Workers at once (closed). */
+  readonly concurrency: number
+  /** Arrivals per second (open). */
+  readonly perSecond: number
+  /** Tokens of an answer and their pace. */
+  readonly tokens: number
+  readonly tokensPerSecond: number
+  readonly requests: number
+  readonly rounds: number
+}
+
+export interface Plan {
+  /** Whatever has not begun by then is left out, and the report says so. */
+  readonly budgetSeconds: number
+  readonly restarts: number
+  readonly settleSeconds: number
+  readonly scenarios: readonly Scenario[]
+  readonly throughput: {
+    readonly rounds: number
+    readonly seconds: number
+    readonly concurrency: number
+    readonly tokens: number
+  }
+  readonly hold: {
+    readonly streams: number
+    readonly seconds: number
+    readonly rampSeconds: number
+    readonly tokensPerSecond: number
+  }
+  readonly idle: {
+    readonly streams: number
+    readonly warmup: number
+    readonly rampSeconds: number
+    readonly settleSeconds: number
+  }
+  readonly soak: {
+    readonly first: number
+    readonly all: number
+    readonly tokens: number
+    readonly concurrency: number
+    readonly seconds: number
+  }
+}
+
+const sequential = {
+  name: 'sequential',
+  kind: 'closed',
+  concurrency: 1,
+  perSecond: 0,
+  tokens: 4,
+  tokensPerSecond: 500,
+} as const
+const ten = {
+  name: '10 at once',
+  kind: 'closed',
+  concurrency: 10,
+  perSecond: 0,
+  tokens: 20,
+  tokensPerSecond: 100,
+} as const
+const many = {
+  name: '64 at once',
+  kind: 'closed',
+  concurrency: 64,
+  perSecond: 0,
+  tokens: 20,
+  tokensPerSecond: 50,
+} as const
+const arrivals = {
+  name: '100 arrivals/s',
+  kind: 'open',
+  concurrency: 0,
+  perSecond: 100,
+  tokens: 20,
+  tokensPerSecond: 100,
+} as const
+
+export const full: Plan = {
+  budgetSeconds: 340,
+  restarts: 3,
+  settleSeconds: 2,
+  scenarios: [
+    { ...sequential, requests: 60, rounds: 7 },
+    { ...ten, requests: 60, rounds: 3 },
+    { ...many, requests: 256, rounds: 3 },
+    { ...arrivals, requests: 120, rounds: 3 },
+  ],
+  throughput: { rounds: 2, seconds: 1, concurrency: 32, tokens: 100 },
+  hold: { streams: 1000, seconds: 8, rampSeconds: 2, tokensPerSecond: 20 },
+  idle: { streams: 1000, warmup: 200, rampSeconds: 2, settleSeconds: 2 },
+  soak: { first: 2_000, all: 10_000, tokens: 10, concurrency: 32, seconds: 45 },
+}
+
+export const quick: Plan = {
+  budgetSeconds: 55,
+  restarts: 1,
+  settleSeconds: 0.3,
+  scenarios: [
+    { ...sequential, requests: 20, rounds: 2 },
+    { ...ten, tokens: 10, requests: 20, rounds: 1 },
+    { ...many, tokens: 10, requests: 128, rounds: 1 },
+    { ...arrivals, tokens: 10, requests: 40, rounds: 1 },
+  ],
+  throughput: { rounds: 1, seconds: 0.3, concurrency: 16, tokens: 100 },
+  hold: { streams: 100, seconds: 1, rampSeconds: 0.3, tokensPerSecond: 20 },
+  idle: { streams: 100, warmup: 50, rampSeconds: 0.3, settleSeconds: 0.3 },
+  soak: { first: 100, all: 400, tokens: 10, concurrency: 16, seconds: 3 },
+}

@@ -1,0 +1,199 @@
+/** The results as a file for machines and a page for people. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Machine, root } from './lib/machine'
+import type { HoldRow } from './phases/hold'
+import type { IdleRow } from './phases/idle'
+import type { LatencyRow } from './phases/latency'
+import type { SoakRow } from './phases/soak'
+import type { StartRow } from './phases/start'
+import type { ThroughputRow } from './phases/throughput'
+import type { Plan } from './plan'
+
+export interface Results {
+  readonly machine: Machine
+  readonly mode: 'full' | 'quick'
+  readonly plan: Plan
+  readonly seconds: number
+  readonly start: readonly StartRow[]
+  readonly latency: readonly LatencyRow[]
+  readonly throughput: readonly ThroughputRow[]
+  readonly hold: readonly HoldRow[]
+  readonly idle: readonly IdleRow[]
+  readonly soak: readonly SoakRow[]
+  readonly problems: readonly string[]
+}
+
+/** Writes `latest.json` and `latest.md` and returns the page. */
+export function writeReport(results: Results): string {
+  const dir = join(root, 'bench', 'results')
+  mkdirSync(dir, { recursive: true })
+  const page = markdown(results)
+  writeFileSync(join(dir, 'latest.json'), `${JSON.stringify(results, null, 2)}\n`)
+  writeFileSync(join(dir, 'latest.md'), page)
+  return page
+}
+
+function markdown(results: Results): string {
+  const { machine } = results
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`)
+  const date = machine.date.slice(0, 16).replace('T', ' ')
+  const load = fixed(machine.loadAverage, 2)
+  const intro = [
+    `# Benchmark, ${date} UTC${results.mode === 'quick' ? ' (quick smoke run)' : ''}`,
+    '',
+    `- ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB; load average before the run ${load}`,
+    `- ${versions.join(', ')}; commit ${machine.commit}`,
+    `- Cores: ${machine.pinning}`,
+    `- One run of ${fixed(results.seconds, 0)} s on one machine; compare the rows, not machines`,
+  ]
+  const parts = [
+    firstToken(results),
+    perFrame(results),
+    throughput(results),
+    hold(results),
+    memory(results),
+    start(results),
+  ]
+  return `${[intro.join('\n'), ...parts, problems(results)].filter((part) => part !== '').join('\n\n')}\n`
+}
+
+function firstToken({ latency }: Results): string {
+  const cell = (row: LatencyRow) => [
+    isBase(row, latency) ? fixed(row.firstP50, 2) : plus(row.addedP50, 2),
+    isBase(row, latency) ? fixed(row.firstP99, 2) : plus(row.addedP99, 2),
+  ]
+  const title = 'Time to first token: direct in ms, the others added over direct (median of interleaved rounds)'
+  return byScenario(title, latency, cell)
+}
+
+function perFrame({ latency }: Results): string {
+  const cell = (row: LatencyRow) => [
+    isBase(row, latency) ? fixed(row.lateP50, 0) : plus(row.addedLateP50, 0),
+    isBase(row, latency) ? fixed(row.lateP99, 0) : plus(row.addedLateP99, 0),
+  ]
+  return byScenario(
+    'Time per frame, from the upstream writing it to the client reading it: µs, added as above',
+    latency,
+    cell,
+  )
+}
+
+function isBase(row: LatencyRow, all: readonly LatencyRow[]): boolean {
+  return row.target === all[0]?.target
+}
+
+function byScenario(title: string, rows: readonly LatencyRow[], cell: (row: LatencyRow) => string[]): string {
+  const scenarios = [...new Set(rows.map((row) => row.scenario))]
+  const lines = [...new Set(rows.map((row) => row.target))].map((target) => [
+    target,
+    ...scenarios.flatMap((scenario) => {
+      const row = rows.find((r) => r.target === target && r.scenario === scenario)
+      return row === undefined ? ['–', '–'] : cell(row)
+    }),
+  ])
+  return table(title, ['', ...scenarios.flatMap((scenario) => [`${scenario}, p50`, 'p99'])], lines)
+}
+
+function throughput({ throughput: rows, plan }: Results): string {
+  const { concurrency, tokens } = plan.throughput
+  return table(
+    `Closed loop, ${concurrency} workers, answers of ${tokens} tokens at full speed (direct = ceiling of load and upstream)`,
+    ['', 'requests/s', 'frames/s', 'CPU per answer, ms', 'CPU per frame, µs', 'cores used'],
+    rows.map((r) => [
+      r.target,
+      fixed(r.requestsPerSecond, 0),
+      fixed(r.framesPerSecond, 0),
+      fixed(r.cpuMsPerRequest, 2),
+      fixed(r.cpuUsPerFrame, 1),
+      fixed(r.cores, 2),
+    ]),
+  )
+}
+
+function hold({ hold: rows, plan }: Results): string {
+  const { streams, tokensPerSecond, seconds } = plan.hold
+  return table(
+    `${streams} streams at once, ${tokensPerSecond} tokens/s each, ${seconds} s, target on one core`,
+    [
+      '',
+      'complete',
+      'frames',
+      'frame p50, ms',
+      'p99',
+      'max',
+      'p99 by thirds',
+      'stream length p99',
+      'cores used',
+      'memory, MB',
+      'upstream late by, ms',
+    ],
+    rows.map((r) => [
+      r.target,
+      `${r.complete}/${r.streams}`,
+      `${r.receivedFrames}/${r.expectedFrames}`,
+      fixed(r.lateness.p50 / 1000, 2),
+      fixed(r.lateness.p99 / 1000, 1),
+      fixed(r.lateness.max / 1000, 0),
+      r.thirds.map((third) => fixed(third.p99 / 1000, 1)).join(' → '),
+      `${fixed(r.stretch.p99 * 100, 1)} %`,
+      r.direct ? '–' : fixed(r.process?.cores, 2),
+      r.direct ? '–' : fixed(r.process?.rssMb, 0),
+      fixed(r.upstreamLagMs, 0),
+    ]),
+  )
+}
+
+function memory({ idle, soak, hold: held }: Results): string {
+  const targets = [...new Set([...idle, ...soak].map((row) => row.target))]
+  const lines = targets.map((target) => {
+    const i = idle.find((row) => row.target === target)
+    const s = soak.find((row) => row.target === target)
+    const peak = Math.max(s?.peakMb ?? 0, held.find((row) => row.target === target)?.process?.peakMb ?? 0)
+    return [
+      target,
+      i === undefined ? '–' : `${fixed(i.kbPerStream ?? undefined, 1)} (${i.open}/${i.streams} open)`,
+      fixed(s?.startMb, 0),
+      s === undefined ? '–' : `${fixed(s.afterFirstMb, 0)} (${s.firstStreams})`,
+      s === undefined ? '–' : `${fixed(s.afterAllMb, 0)} (${s.allStreams})`,
+      fixed(peak > 0 ? peak : undefined, 0),
+    ]
+  })
+  const columns = [
+    '',
+    'KB per idle stream',
+    'at start, MB',
+    'after the first (streams)',
+    'after all (streams)',
+    'peak, MB',
+  ]
+  return table('Memory: idle streams, and short streams one after another', columns, lines)
+}
+
+function start({ start: rows }: Results): string {
+  return table(
+    'Start',
+    ['', 'first start (new database), ms', 'start to ready, ms', 'memory after start, MB'],
+    rows.map((r) => [r.host, fixed(r.firstMs, 0), fixed(r.againMs, 0), fixed(r.rssMb, 0)]),
+  )
+}
+
+function problems({ problems: list }: Results): string {
+  if (list.length === 0) return ''
+  return ['## Problems', '', ...list.map((problem) => `- ${problem.split('\n').join(' ')}`)].join('\n')
+}
+
+function table(title: string, columns: readonly string[], rows: readonly (readonly string[])[]): string {
+  if (rows.length === 0) return ''
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
+  const rule = line(columns.map((_, i) => (i === 0 ? '---' : '---:')))
+  return [`## ${title}`, '', line(columns), rule, ...rows.map(line)].join('\n')
+}
+
+function fixed(value: number | undefined, digits: number): string {
+  return value === undefined || Number.isNaN(value) ? '–' : value.toFixed(digits)
+}
+
+function plus(value: number, digits: number): string {
+  return `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`
+}

@@ -1,0 +1,114 @@
+/**
+ * The benchmark: this server beside a direct connection and bare proxies, in one run on one machine.
+ *
+ *   bun bench/run.ts [--quick] [--only stateless,pglite] [--skip soak,idle]
+ *
+ * Targets: direct (always), bare, parse, stateless, pglite, postgres. Phases: latency, throughput, hold, idle, soak.
+ * Postgres comes from BENCH_DATABASE_URL, or is a private cluster for this run. Everything talks to 127.0.0.1, every
+ * child process and directory is gone afterwards. Results: bench/results/latest.md and latest.json.
+ */
+import { parseArgs } from 'node:util'
+import { type Host, Upstream } from './hosts'
+import { LoadProcess } from './lib/load-process'
+import { machine } from './lib/machine'
+import { cleanUp } from './lib/process'
+import { Context } from './phases/context'
+import { holdPhase } from './phases/hold'
+import { idlePhase } from './phases/idle'
+import { type LatencyRow, latencyPhase } from './phases/latency'
+import { soakPhase } from './phases/soak'
+import { startPhase } from './phases/start'
+import { throughputPhase } from './phases/throughput'
+import { full, quick } from './plan'
+import { type Results, writeReport } from './report'
+import { assemble, TARGET_NAMES, type Target, type TargetName } from './targets'
+
+const PHASES = ['latency', 'throughput', 'hold', 'idle', 'soak'] as const
+type Phase = (typeof PHASES)[number]
+
+interface Options {
+  readonly quick: boolean
+  readonly targets: ReadonlySet<TargetName>
+  readonly skip: ReadonlySet<Phase>
+}
+
+function options(): Options {
+  const { values } = parseArgs({
+    options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, skip: { type: 'string' } },
+  })
+  return {
+    quick: values.quick,
+    targets: new Set(pick('only', values.only, TARGET_NAMES) ?? TARGET_NAMES),
+    skip: new Set(pick('skip', values.skip, PHASES) ?? []),
+  }
+}
+
+function pick<T extends string>(flag: string, given: string | undefined, known: readonly T[]): T[] | undefined {
+  const words = given?.split(',').map((word) => word.trim())
+  return words?.map((word) => {
+    const found = known.find((name) => name === word)
+    if (found === undefined) throw new Error(`--${flag}: "${word}" is not one of ${known.join(', ')}`)
+    return found
+  })
+}
+
+async function bench({ quick: isQuick, targets: wished, skip }: Options): Promise<Results> {
+  const plan = isQuick ? quick : full
+  const upstream = new Upstream('fake upstream')
+  const load = new LoadProcess()
+  const context = new Context(plan, upstream, load)
+  await upstream.start()
+  const cast = await assemble(upstream, wished)
+  const where = machine(cast.postgres?.version)
+  for (const missing of cast.missing) context.problem(`not measured: ${missing}`)
+
+  const hosts = [...new Set(cast.targets.map((target) => target.host))].filter((host) => host !== upstream)
+  const start = await startPhase(context, hosts)
+  const targets = cast.targets.filter((target) => target.direct || start.some((row) => row.host === target.host.name))
+  const run = async <T>(phase: Phase, rows: () => Promise<T[]>) => (skip.has(phase) ? [] : await rows())
+
+  const latency = await run('latency', () => latencies(context, targets))
+  const throughput = await run('throughput', () => throughputPhase(context, targets))
+  await stopAll(context, hosts)
+  const hold = await run('hold', () => holdPhase(context, targets))
+  const idle = await run('idle', () => idlePhase(context, targets))
+  const soak = await run('soak', () => soakPhase(context, targets))
+
+  const measured = { start, latency, throughput, hold, idle, soak }
+  const { problems, elapsedSeconds: seconds } = context
+  await Promise.all([load.stop(), upstream.stop(), cast.postgres?.stop()])
+  return { machine: where, mode: isQuick ? 'quick' : 'full', plan, seconds, ...measured, problems }
+}
+
+async function latencies(context: Context, targets: readonly Target[]): Promise<LatencyRow[]> {
+  const rows: LatencyRow[] = []
+  for (const scenario of context.plan.scenarios) rows.push(...(await latencyPhase(context, targets, scenario)))
+  return rows
+}
+
+/** From here on each process is measured alone. */
+async function stopAll(context: Context, hosts: readonly Host[]): Promise<void> {
+  for (const host of hosts) await context.attempt(`end of ${host.name}`, 0, () => host.stop())
+}
+
+/** Leaves nothing behind, however the run ends; a run that hangs is ended too. */
+function guard(isQuick: boolean): void {
+  const abandon = (why: string) => {
+    process.stderr.write(`bench: ${why}\n`)
+    cleanUp()
+    process.exit(1)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abandon(signal))
+  process.on('unhandledRejection', (reason) => abandon(String(reason)))
+  setTimeout(() => abandon('took too long'), (isQuick ? quick : full).budgetSeconds * 1.05 * 1000).unref()
+}
+
+const chosen = options()
+guard(chosen.quick)
+try {
+  const results = await bench(chosen)
+  process.stdout.write(writeReport(results))
+  process.exitCode = results.problems.length > 0 ? 1 : 0
+} finally {
+  cleanUp()
+}

@@ -1,0 +1,62 @@
+/** What is compared, in the order of the report. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { BareProxy, ChatServer, type Host, type Upstream } from './hosts'
+import type { Aim } from './lib/job'
+import { root } from './lib/machine'
+import { openPostgres, type Postgres } from './lib/postgres'
+
+export const TARGET_NAMES = ['direct', 'bare', 'parse', 'stateless', 'pglite', 'postgres'] as const
+export type TargetName = (typeof TARGET_NAMES)[number]
+
+export interface Target {
+  readonly name: TargetName
+  readonly label: string
+  readonly shape: Aim['shape']
+  readonly host: Host
+  /** The upstream itself: everything else is compared with it. */
+  readonly direct: boolean
+}
+
+export interface Cast {
+  readonly targets: readonly Target[]
+  readonly postgres: Postgres | undefined
+  /** Targets that cannot run here, and why. */
+  readonly missing: readonly string[]
+}
+
+/** The wished targets that can run here. `direct` is always among them. */
+export async function assemble(upstream: Upstream, wished: ReadonlySet<TargetName>): Promise<Cast> {
+  const missing: string[] = []
+  const targets: Target[] = []
+  const add = (name: TargetName, label: string, host: Host, shape: Aim['shape'] = 'stateless') =>
+    targets.push({ name, label, host, shape, direct: host === upstream })
+
+  add('direct', 'direct to the upstream', upstream)
+  if (wished.has('bare')) add('bare', 'bare Bun proxy, pass-through', new BareProxy('pass', upstream))
+  if (wished.has('parse')) add('parse', 'bare Bun proxy, parse + re-emit', new BareProxy('parse', upstream))
+  const servers = (['stateless', 'pglite', 'postgres'] as const).filter((name) => wished.has(name))
+  if (servers.length > 0 && !existsSync(join(root, 'src/index.ts'))) {
+    return { targets, postgres: undefined, missing: [`${servers.join(', ')}: src/index.ts does not exist`] }
+  }
+  const embedded = new ChatServer(upstream)
+  if (wished.has('stateless')) add('stateless', 'this server, stateless', embedded)
+  if (wished.has('pglite')) add('pglite', 'this server, stored, PGlite', embedded, 'stored')
+  let postgres: Postgres | undefined
+  if (wished.has('postgres')) {
+    try {
+      postgres = await openPostgres()
+      add('postgres', 'this server, stored, Postgres', new ChatServer(upstream, postgres.url), 'stored')
+    } catch (error) {
+      missing.push(`postgres: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+  return { targets, postgres, missing }
+}
+
+/** How to ask `target` for an answer of `tokens` tokens at a pace (0 = as fast as possible). */
+export function aimAt(target: Target, tokens: number, perSecond: number | 'idle'): Aim {
+  const { port, key, pid } = target.host
+  const model = perSecond === 'idle' ? 'bench:idle' : `bench:${tokens}x${perSecond}`
+  return { port, key, pid, model, tokens, shape: target.shape }
+}

@@ -1,0 +1,75 @@
+import { cors } from '@elysiajs/cors'
+import { Elysia } from 'elysia'
+import { openAiError, openAiStatus } from './dialects/openai'
+import { accounts } from './modules/accounts'
+import { chat } from './modules/chat'
+import { isOpenAi } from './modules/chat/model'
+import { conversations } from './modules/conversations'
+import { health } from './modules/health'
+import { keys } from './modules/keys'
+import { models } from './modules/models'
+import { runs } from './modules/runs'
+import { auth } from './plugins/auth'
+import { body } from './plugins/body'
+import { clientAddress } from './plugins/client-address'
+import { compress } from './plugins/compress'
+import { docs } from './plugins/docs'
+import { type ErrorsOptions, errors } from './plugins/errors'
+import { metrics } from './plugins/metrics'
+import { requestLog } from './plugins/request'
+import { securityHeaders } from './plugins/security-headers'
+import type { Services } from './wire'
+
+/** The whole server: plugins in the order in which a request meets them, then what it offers. */
+export function createApp(services: Services) {
+  const { config, info } = services
+  const identity = auth(services.accounts)
+  const address = clientAddress({ trustProxy: config.server.trustProxy })
+  return new Elysia({
+    name: 'ai-chat-orchestrator',
+    serve: { maxRequestBodySize: config.server.maxBodyBytes * 2, idleTimeout: 60 },
+  })
+    .use(errors({ dialect, onError: services.onError }))
+    .use(requestLog({ metrics: services.metrics, onDone: services.onRequest }))
+    .use(securityHeaders({ https: config.production }))
+    .use(cors(corsOptions(config.server.corsOrigins)))
+    .use(body({ maxBytes: config.server.maxBodyBytes }))
+    .use(compress())
+    .use(docs(info))
+    .use(health(services.health, info))
+    .use(config.metrics.enabled ? metrics(services.metrics, config.metrics) : new Elysia())
+    .get('/', ({ redirect }) => redirect('/docs'), { detail: { hide: true } })
+    .use(accounts({ auth: identity, address }, services.accounts))
+    .use(keys(identity, services.keys))
+    .use(chat(identity, services.chat))
+    .use(runs(identity, services.runs))
+    .use(conversations(identity, services.conversations))
+    .use(models(identity, services.models))
+}
+
+/** The type that Eden clients are made from. */
+export type App = ReturnType<typeof createApp>
+
+/** Surfaces that OpenAI clients talk to answer failures in their words. */
+const dialect: ErrorsOptions['dialect'] = ({ path, body: sent }, error, requestId) => {
+  const openAi = path === '/v1/models' || (path === '/v1/chat/completions' && isOpenAi(sent))
+  return openAi ? { status: openAiStatus(error), body: openAiError(error, requestId) } : undefined
+}
+
+/** Tokens travel in headers and never in cookies, so `*` lets any page talk to us but lend us nobody's session. */
+const corsOptions = (origins: string[]) => ({
+  origin: origins.includes('*') ? ('*' as const) : origins,
+  credentials: false,
+  allowedHeaders: [
+    'authorization',
+    'content-type',
+    'x-api-key',
+    'x-request-id',
+    'x-conversation-id',
+    'idempotency-key',
+    'if-match',
+    'last-event-id',
+  ],
+  exposeHeaders: ['x-request-id', 'etag', 'retry-after', 'idempotency-replayed'],
+  maxAge: 600,
+})

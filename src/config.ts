@@ -1,0 +1,186 @@
+import { hkdfSync, randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+type Env = Record<string, string | undefined>
+
+/** Every setting, typed and grouped by the part that receives it. Made once, by `loadConfig`, in `index.ts`. */
+export type Config = ReturnType<typeof loadConfig>
+
+/** All problems of the environment in one message, so that the operator mends them in one go. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+  constructor(readonly problems: string[]) {
+    super(`Cannot start, ${problems.length} setting(s) need attention:\n${problems.map((p) => `  - ${p}`).join('\n')}`)
+  }
+}
+
+/**
+ * Reads the environment. The only place that knows variable names; `.env.example` lists the same ones.
+ * @throws ConfigError naming every bad variable and what it accepts.
+ */
+export function loadConfig(env: Env) {
+  const read = reader(env)
+  const production = read.oneOf('NODE_ENV', ['development', 'test', 'production'], 'development') === 'production'
+  const dataDir = read.text('DATA_DIR', '.data')
+  const supabaseUrl = read.url('SUPABASE_URL')
+  const secret = read.secret('JWT_SECRET_KEY')
+  const algorithm = read.oneOf('JWT_ALGORITHM', ['HS256', 'ES256', 'RS256'], 'HS256')
+  const jwksUrl = read.url('JWT_JWKS_URL') ?? (supabaseUrl && `${supabaseUrl}/auth/v1/.well-known/jwks.json`)
+  if (algorithm !== 'HS256' && !jwksUrl) {
+    read.problem(`JWT_ALGORITHM=${algorithm} needs JWT_JWKS_URL or SUPABASE_URL, where the public keys are`)
+  }
+  if (production && !secret.given) {
+    read.problem(
+      'JWT_SECRET_KEY is required when NODE_ENV=production: at least 32 characters, e.g. `openssl rand -hex 32`',
+    )
+  }
+  const config = {
+    production,
+    server: {
+      host: read.text('HOST', '0.0.0.0'),
+      port: read.int('PORT', 8000, { min: 0, max: 65535 }),
+      /** Bytes a request body may have. */
+      maxBodyBytes: read.int('MAX_BODY_BYTES', 10_485_760, { min: 1024, max: 1_073_741_824 }),
+      /** Exact origins, or `*` for any (never with credentials). */
+      corsOrigins: read.list('CORS_ORIGINS', ['*']),
+      /** Take the client address from `X-Real-IP` / `X-Forwarded-For`. Only behind a proxy that sets them. */
+      trustProxy: read.bool('TRUST_PROXY', false),
+      /** Seconds that running answers get to finish after SIGTERM. */
+      drainTimeout: read.int('DRAIN_TIMEOUT', 30, { min: 0, max: 3600 }),
+    },
+    logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
+    metrics: { enabled: read.bool('ENABLE_METRICS', true), token: read.secret('METRICS_TOKEN', 16).value },
+    store: {
+      databaseUrl: read.url('DATABASE_URL', ['postgres:', 'postgresql:']),
+      dataDir,
+      /** Connections this process may hold to Postgres. */
+      poolSize: read.int('CONNECTION_POOL_SIZE', 10, { min: 1, max: 1000 }),
+    },
+    redisUrl: read.url('REDIS_URL', ['redis:', 'rediss:']),
+    auth: {
+      /** Signs our own access tokens; filled in below. */
+      signingKey: new Uint8Array() as Uint8Array,
+      accessTokenMinutes: read.int('JWT_EXPIRE_MINUTES', 15, { min: 1, max: 1440 }),
+      /** Tokens of another issuer (Supabase Auth or your own); absent when none is configured. */
+      external: externalIssuer(),
+    },
+    llm: {
+      litellm: provider(read.url('LITELLM_URL'), read.text('LITELLM_MASTER_KEY')),
+      openai: openAiProvider(read.url('OPENAI_BASE_URL'), read.text('OPENAI_API_KEY')),
+      defaultModel: read.text('DEFAULT_MODEL'),
+      maxContextMessages: read.int('MAX_CONTEXT_MESSAGES', 100, { min: 1, max: 10_000 }),
+      /** Milliseconds. */
+      timeouts: {
+        connect: 1000 * read.int('CONNECT_TIMEOUT', 30, { min: 1, max: 3600 }),
+        firstToken: 1000 * read.int('FIRST_TOKEN_TIMEOUT', 120, { min: 1, max: 3600 }),
+        idle: 1000 * read.int('IDLE_TIMEOUT', 60, { min: 1, max: 3600 }),
+        total: 1000 * read.int('STREAM_TIMEOUT', 600, { min: 1, max: 86_400 }),
+      },
+    },
+  }
+  read.done()
+  config.auth.signingKey = signingKey(secret.value ?? keptSecret(dataDir))
+  return config
+
+  function externalIssuer() {
+    const issuer = read.text('JWT_ISSUER') ?? (supabaseUrl && `${supabaseUrl}/auth/v1`)
+    const audience = read.text('JWT_AUDIENCE') ?? (supabaseUrl && 'authenticated')
+    if (algorithm === 'HS256') return secret.value ? { algorithm, secret: secret.value, issuer, audience } : undefined
+    return jwksUrl ? { algorithm, jwksUrl, issuer, audience } : undefined
+  }
+}
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+function provider(url: string | undefined, apiKey: string | undefined) {
+  return url ? { baseUrl: url, apiKey } : undefined
+}
+
+function openAiProvider(url: string | undefined, apiKey: string | undefined) {
+  return provider(url ?? (apiKey && 'https://api.openai.com/v1'), apiKey)
+}
+
+/** Our tokens are signed with a key derived for that one purpose, so a token of the outside issuer is never one of ours. */
+function signingKey(secret: string): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', secret, '', 'ai-chat-orchestrator/access-token/v1', 32))
+}
+
+/** Development without a secret: one is made and kept, so that a restart does not sign everybody out. */
+function keptSecret(dataDir: string): string {
+  const file = join(dataDir, 'jwt-secret')
+  if (existsSync(file)) return readFileSync(file, 'utf8').trim()
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  const secret = randomBytes(32).toString('hex')
+  writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: 'wx' })
+  return secret
+}
+
+/** Reads one variable per call and collects what is wrong; an empty variable counts as absent, except for secrets. */
+function reader(env: Env) {
+  const problems: string[] = []
+  const problem = (text: string) => void problems.push(text)
+  const get = (name: string) => env[name]?.trim() || undefined
+
+  function text(name: string): string | undefined
+  function text(name: string, fallback: string): string
+  function text(name: string, fallback?: string) {
+    return get(name) ?? fallback
+  }
+
+  return {
+    text,
+    problem,
+    int(name: string, fallback: number, { min, max }: { min: number; max: number }): number {
+      const value = get(name)
+      if (value === undefined) return fallback
+      const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
+      if (number >= min && number <= max) return number
+      problem(`${name} must be a whole number from ${min} to ${max}, not "${value}"`)
+      return fallback
+    },
+    bool(name: string, fallback: boolean): boolean {
+      const value = get(name)?.toLowerCase()
+      if (value === undefined) return fallback
+      if (['true', '1', 'yes', 'on'].includes(value)) return true
+      if (['false', '0', 'no', 'off'].includes(value)) return false
+      problem(`${name} must be true or false, not "${value}"`)
+      return fallback
+    },
+    /** Case does not matter, and `WARNING` (Python's word) means `warn`. */
+    oneOf<const T extends string>(name: string, choices: readonly T[], fallback: T): T {
+      const value = get(name)
+      if (value === undefined) return fallback
+      const plain = value.toLowerCase() === 'warning' ? 'warn' : value.toLowerCase()
+      const choice = choices.find((c) => c.toLowerCase() === plain)
+      if (choice) return choice
+      problem(`${name} must be one of ${choices.join(', ')}, not "${value}"`)
+      return fallback
+    },
+    url(name: string, protocols = ['http:', 'https:']): string | undefined {
+      const value = get(name)
+      if (value === undefined) return undefined
+      const url = URL.canParse(value) ? new URL(value) : undefined
+      if (url && protocols.includes(url.protocol)) return value.replace(/\/+$/, '')
+      // The value itself is not repeated: these often carry a password.
+      problem(`${name} must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`)
+      return undefined
+    },
+    list(name: string, fallback: string[]): string[] {
+      const items = get(name)
+        ?.split(',')
+        .map((item) => item.trim())
+        .filter(Boolean)
+      return items?.length ? items : fallback
+    },
+    secret(name: string, min = 32): { value: string | undefined; given: boolean } {
+      const value = env[name]?.trim()
+      if (value === undefined) return { value: undefined, given: false }
+      if (value.length < min) problem(`${name} must have at least ${min} characters (it has ${value.length})`)
+      return { value, given: true }
+    },
+    done() {
+      if (problems.length) throw new ConfigError(problems)
+    },
+  }
+}

@@ -1,0 +1,76 @@
+import { sseFrame } from '../lib/sse'
+
+/** What all chunks of one answer have in common. */
+export interface ChunkHeader {
+  /** `chatcmpl-…` */
+  id: string
+  /** Unix seconds. */
+  created: number
+  model: string
+}
+
+export const DONE = 'data: [DONE]\n\n'
+
+/**
+ * Writes `chat.completion.chunk` frames. The parts that never change are put together once: with twenty thousand
+ * chunks a second, building the whole object each time would be most of the work.
+ */
+export class ChunkWriter {
+  private head: string
+  private tail: string
+
+  /** @param usageSlot write `"usage": null` on every chunk, as OpenAI does when usage was asked for. */
+  constructor(
+    private readonly header: ChunkHeader,
+    private readonly usageSlot: boolean,
+  ) {
+    this.head = ''
+    this.tail = ''
+    this.meta({})
+  }
+
+  /** Facts that every chunk from now on carries (`system_fingerprint`, …). */
+  meta(fields: Record<string, unknown>): void {
+    const { id, created, model } = this.header
+    const top = JSON.stringify({ id, object: 'chat.completion.chunk', created, model, ...fields })
+    this.head = `${top.slice(0, -1)},"choices":[{"index":`
+    this.tail = `}]${this.usageSlot ? ',"usage":null' : ''}}`
+  }
+
+  text(text: string, seq?: number): string {
+    const choice = `0,"delta":{"content":${JSON.stringify(text)}},"logprobs":null,"finish_reason":null`
+    return sseFrame(this.head + choice + this.tail, seq)
+  }
+
+  delta(index: number, delta: Record<string, unknown>, options: { logprobs?: unknown; seq?: number } = {}): string {
+    const logprobs = JSON.stringify(options.logprobs ?? null)
+    const choice = `${index},"delta":${JSON.stringify(delta)},"logprobs":${logprobs},"finish_reason":null`
+    return sseFrame(this.head + choice + this.tail, options.seq)
+  }
+
+  /** The first chunk of a choice, with whatever else the client should learn at once. */
+  role(index: number, options: { seq?: number; fields?: Record<string, unknown> } = {}): string {
+    const choice = `${index},"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null`
+    return sseFrame(this.head + choice + this.closing(options.fields), options.seq)
+  }
+
+  finish(index: number, reason: string, options: { seq?: number; fields?: Record<string, unknown> } = {}): string {
+    const choice = `${index},"delta":{},"logprobs":null,"finish_reason":${JSON.stringify(reason)}`
+    return sseFrame(this.head + choice + this.closing(options.fields), options.seq)
+  }
+
+  /** The chunk without choices that carries the usage, at the very end. */
+  usage(usage: unknown): string {
+    const { id, created, model } = this.header
+    return sseFrame(JSON.stringify({ id, object: 'chat.completion.chunk', created, model, choices: [], usage }))
+  }
+
+  private closing(fields: Record<string, unknown> | undefined): string {
+    if (!fields) return this.tail
+    const extra = JSON.stringify(fields).slice(1)
+    return extra === '}' ? this.tail : `}],${extra}`
+  }
+}
+
+/** OpenAI's vocabulary of finish reasons; ours has more. */
+export const openAiReason = (reason: string): string => (reason === 'stopped' ? 'stop' : reason)

@@ -1,0 +1,37 @@
+import { sseFrame } from '../lib/sse'
+import type { RunBatch, RunEvent } from '../runs/port'
+import { type ChunkHeader, ChunkWriter, DONE, openAiReason } from './chunks'
+
+/**
+ * Our own stream: OpenAI chunks with our facts as extra top-level fields. The first frame carries `conversation_id`,
+ * `branch_id`, `message_id` and `run_id`; the last one `usage`, `cost_usd` and `finish_reason`; then `[DONE]`.
+ * Every frame's `id:` is the event's number, to resume after.
+ */
+export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
+  const chunks = new ChunkWriter(header, false)
+  return ({ seq, events }) => {
+    let frames = ''
+    for (const event of events) frames += encode(event, seq++)
+    return frames
+  }
+
+  function encode(event: RunEvent, seq: number): string {
+    if (typeof event === 'string') return chunks.text(event, seq)
+    switch (event.type) {
+      case 'start':
+        return chunks.role(0, { seq, fields: event.fields })
+      case 'delta':
+        return chunks.delta(event.index, event.delta, { logprobs: event.logprobs, seq })
+      case 'done': {
+        const { finishReason, usage, costUsd } = event
+        const fields = { usage, cost_usd: costUsd, finish_reason: finishReason }
+        return chunks.finish(0, openAiReason(finishReason), { seq, fields }) + DONE
+      }
+      case 'error':
+        return sseFrame(JSON.stringify({ error: event.error }), seq) + DONE
+    }
+  }
+}
+
+/** Tells a client that resumes after a number we no longer have to drop what it has and take the whole text again. */
+export const restartFrame = (): string => sseFrame(JSON.stringify({ restart: { after: 0 } }), 0, 'restart')

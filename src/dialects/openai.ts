@@ -1,0 +1,143 @@
+import { AppError, type ErrorCode, toAppError } from '../errors'
+import { Accumulator } from '../lib/accumulate'
+import { sseFrame } from '../lib/sse'
+import type { ChatEvent } from '../llm/port'
+import type { RunBatch, RunEvent } from '../runs/port'
+import { type ChunkHeader, ChunkWriter, DONE, openAiReason } from './chunks'
+
+/** The OpenAI API's word for each kind of failure. */
+const TYPES: Partial<Record<ErrorCode, string>> = {
+  UNAUTHORIZED: 'authentication_error',
+  FORBIDDEN: 'permission_error',
+  NOT_FOUND: 'invalid_request_error',
+  RATE_LIMIT_EXCEEDED: 'rate_limit_error',
+  INSUFFICIENT_BALANCE: 'insufficient_quota',
+}
+
+const CODES: Partial<Record<ErrorCode, string>> = {
+  UNAUTHORIZED: 'invalid_api_key',
+  RATE_LIMIT_EXCEEDED: 'rate_limit_exceeded',
+  INSUFFICIENT_BALANCE: 'insufficient_quota',
+}
+
+/** OpenAI clients expect 400 where our own surface says 422. */
+export const openAiStatus = (error: AppError): number => (error.status === 422 ? 400 : error.status)
+
+/** `{ error: { message, type, param, code } }`, in bodies and in streams. */
+export function openAiError(error: AppError, requestId: string | null = null) {
+  const type = TYPES[error.code] ?? (openAiStatus(error) < 500 ? 'invalid_request_error' : 'server_error')
+  const param = firstField(error.details)
+  return { error: { message: error.message, type, param, code: CODES[error.code] ?? null, request_id: requestId } }
+}
+
+function firstField(details: unknown): string | null {
+  if (typeof details !== 'object' || details === null || !('fields' in details)) return null
+  const [first] = Array.isArray(details.fields) ? details.fields : []
+  return typeof first?.path === 'string' ? first.path : null
+}
+
+export interface OpenAiStreamOptions {
+  header: ChunkHeader
+  /** `stream_options.include_usage` of the request. */
+  includeUsage: boolean
+}
+
+/** A stateless answer as Chat Completions frames. Never throws: a failure is the last frame, and no `[DONE]` follows. */
+export async function* openAiFrames(
+  events: AsyncIterable<ChatEvent>,
+  { header, includeUsage }: OpenAiStreamOptions,
+): AsyncGenerator<string> {
+  const chunks = new ChunkWriter(header, includeUsage)
+  const begun = new Set<number>()
+  const begin = (index: number) => {
+    if (begun.has(index)) return ''
+    begun.add(index)
+    return chunks.role(index)
+  }
+  let usage: unknown = null
+  try {
+    for await (const event of events) {
+      if (typeof event === 'string') yield begin(0) + chunks.text(event)
+      else if (event.type === 'delta') yield begin(event.index) + chunks.delta(event.index, event.delta, event)
+      else if (event.type === 'finish') yield begin(event.index) + chunks.finish(event.index, event.reason)
+      else if (event.type === 'usage') usage = event.usage
+      else chunks.meta(event.fields)
+    }
+    yield (includeUsage ? chunks.usage(usage) : '') + DONE
+  } catch (error) {
+    yield sseFrame(JSON.stringify(openAiError(toAppError(error))))
+  }
+}
+
+/** A stored run as Chat Completions frames, numbered like the native ones so that it can be resumed. */
+export function openAiRunFrames({ header, includeUsage }: OpenAiStreamOptions): (batch: RunBatch) => string {
+  const chunks = new ChunkWriter(header, includeUsage)
+  return ({ seq, events }) => {
+    let frames = ''
+    for (const event of events) frames += encode(event, seq++)
+    return frames
+  }
+
+  function encode(event: RunEvent, seq: number): string {
+    if (typeof event === 'string') return chunks.text(event, seq)
+    switch (event.type) {
+      case 'start':
+        return chunks.role(0, { seq, fields: event.fields })
+      case 'delta':
+        return chunks.delta(event.index, event.delta, { logprobs: event.logprobs, seq })
+      case 'done':
+        return (
+          chunks.finish(0, openAiReason(event.finishReason), { seq }) +
+          (includeUsage ? chunks.usage(event.usage) : '') +
+          DONE
+        )
+      case 'error': {
+        const { message, code, request_id } = event.error
+        const type = TYPES[code] ?? 'server_error'
+        return sseFrame(
+          JSON.stringify({ error: { message, type, param: null, code: CODES[code] ?? null, request_id } }),
+          seq,
+        )
+      }
+    }
+  }
+}
+
+/** The answer in one piece: a `chat.completion` object. */
+export async function openAiCompletion(events: AsyncIterable<ChatEvent>, header: ChunkHeader) {
+  const whole = new Accumulator()
+  for await (const event of events) whole.add(event)
+  return completionObject(whole, header)
+}
+
+/**
+ * A stored run in one piece, with our facts beside OpenAI's. @throws AppError when the run failed, so that the status
+ * says so.
+ */
+export async function runCompletion(events: AsyncIterable<RunBatch>, header: ChunkHeader) {
+  const whole = new Accumulator()
+  let facts: Record<string, unknown> = {}
+  for await (const batch of events) {
+    for (const event of batch.events) {
+      if (typeof event === 'string' || event.type === 'delta') whole.add(event)
+      else if (event.type === 'start') facts = event.fields
+      else if (event.type === 'error') throw new AppError(event.error.code, event.error.message)
+      else {
+        whole.usage = event.usage
+        whole.add({ type: 'finish', index: 0, reason: openAiReason(event.finishReason) })
+        facts = { ...facts, cost_usd: event.costUsd, finish_reason: event.finishReason }
+      }
+    }
+  }
+  return { ...completionObject(whole, header), ...facts }
+}
+
+function completionObject(whole: Accumulator, { id, created, model }: ChunkHeader) {
+  const choices = whole.choices().map(({ index, message, finishReason, logprobs }) => ({
+    index,
+    message: { refusal: null, ...message },
+    logprobs,
+    finish_reason: finishReason ?? 'stop',
+  }))
+  return { id, object: 'chat.completion', created, model, ...whole.meta, choices, usage: whole.usage }
+}

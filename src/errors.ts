@@ -1,0 +1,73 @@
+/**
+ * Every failure this server can name. `status` is what HTTP clients see, `log` is how loudly the log speaks,
+ * `retry` says whether the same request may succeed later or elsewhere (failover and clients read it).
+ */
+export const ERRORS = {
+  BAD_REQUEST: { status: 400, log: 'none', retry: false },
+  UNAUTHORIZED: { status: 401, log: 'none', retry: false },
+  INSUFFICIENT_BALANCE: { status: 402, log: 'none', retry: false },
+  FORBIDDEN: { status: 403, log: 'none', retry: false },
+  NOT_FOUND: { status: 404, log: 'none', retry: false },
+  CONFLICT: { status: 409, log: 'none', retry: false },
+  PAYLOAD_TOO_LARGE: { status: 413, log: 'none', retry: false },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, log: 'none', retry: false },
+  VALIDATION_ERROR: { status: 422, log: 'none', retry: false },
+  RATE_LIMIT_EXCEEDED: { status: 429, log: 'none', retry: true },
+  INTERNAL_ERROR: { status: 500, log: 'error', retry: false },
+  NOT_SUPPORTED: { status: 501, log: 'none', retry: false },
+  UPSTREAM_ERROR: { status: 502, log: 'warn', retry: true },
+  UPSTREAM_UNAVAILABLE: { status: 503, log: 'warn', retry: true },
+  UPSTREAM_TIMEOUT: { status: 504, log: 'warn', retry: true },
+} as const satisfies Record<string, { status: number; log: 'none' | 'warn' | 'error'; retry: boolean }>
+
+export type ErrorCode = keyof typeof ERRORS
+
+export interface AppErrorOptions {
+  /** Machine-readable facts for the client, e.g. the fields that failed validation. Never secrets. */
+  details?: unknown
+  /** Seconds after which a retry makes sense; becomes `Retry-After`. */
+  retryAfter?: number
+  /** The original failure, for the log only. */
+  cause?: unknown
+}
+
+/** The only error that services and ports throw on purpose. Its message is written for the client. */
+export class AppError extends Error {
+  override name = 'AppError'
+  readonly details: unknown
+  readonly retryAfter: number | undefined
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    { details, retryAfter, cause }: AppErrorOptions = {},
+  ) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.details = details
+    this.retryAfter = retryAfter
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status
+  }
+}
+
+/** Anything thrown, as an AppError; an unforeseen failure keeps its text for the log and shows the client none of it. */
+export function toAppError(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown
+  return new AppError('INTERNAL_ERROR', 'Something went wrong on our side. Quote the request id if you report it.', {
+    cause: thrown,
+  })
+}
+
+export interface ErrorBody {
+  message: string
+  code: ErrorCode
+  details: unknown
+  request_id: string | null
+}
+
+/** The error object of our own surface: inside the envelope, inside a stream frame, on a stored run. */
+export function errorBody(error: AppError, requestId: string | null): ErrorBody {
+  return { message: error.message, code: error.code, details: error.details ?? null, request_id: requestId }
+}

@@ -1,0 +1,29 @@
+import { AppError } from '../errors'
+
+/** One thing that is wrong with a value, as TypeBox reports it. */
+export interface Issue {
+  path: string
+  message?: string | undefined
+  schema?: object | undefined
+}
+
+/** Field paths and what each must be. The rejected values stay out of it: they may be secrets. */
+export function validationError(where: string, issues: Iterable<Issue>): AppError {
+  const fields = new Map<string, string>()
+  for (const issue of issues) {
+    const path = issue.path.replace(/^\//, '').replaceAll('/', '.') || where
+    if (!fields.has(path)) fields.set(path, say(issue))
+    if (fields.size === 20) break
+  }
+  const list = [...fields].map(([path, message]) => ({ path, message }))
+  const [first] = list
+  const message = first ? `${first.path}: ${first.message}` : `The ${where} is not valid`
+  return new AppError('VALIDATION_ERROR', message, { details: { in: where, fields: list } })
+}
+
+function say({ message, schema }: Issue): string {
+  const format = schema && 'format' in schema ? schema.format : undefined
+  if (format === 'uuid') return 'must be a UUID'
+  if (format === 'email') return 'must be an e-mail address'
+  return (message ?? 'is not valid').replace(/^./, (letter) => letter.toLowerCase())
+}

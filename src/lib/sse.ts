@@ -1,0 +1,58 @@
+/** Headers of every event stream: no cache, no proxy buffering, no compression on the way. */
+const HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+}
+
+/** Below the 10 s after which Bun closes a silent connection, and far below what proxies allow. */
+const HEARTBEAT_MS = 8000
+
+const encoder = new TextEncoder()
+const OPEN = encoder.encode(': open\n\n')
+const HEARTBEAT = encoder.encode(': hb\n\n')
+
+/**
+ * One event. `data` must be one line (JSON always is); `id` is the number a client may resume after.
+ * The event name is from a closed set, so that nothing a model says can become one.
+ */
+export const sseFrame = (data: string, id?: number, event?: 'restart'): string =>
+  `${id === undefined ? '' : `id: ${id}\n`}${event ? `event: ${event}\n` : ''}data: ${data}\n\n`
+
+export interface SseOptions {
+  /** Called once when the client leaves before the end. */
+  onCancel?: () => void
+  heartbeatMs?: number
+}
+
+/**
+ * Sends frames as they come. Pulls one at a time, so a slow reader slows the source and nothing piles up here.
+ * `frames` must not throw after it has begun: by then the status is out, an error has to be a frame.
+ */
+export function sseResponse(frames: AsyncIterator<string>, { onCancel, heartbeatMs = HEARTBEAT_MS }: SseOptions = {}) {
+  let heartbeat: ReturnType<typeof setInterval>
+  let left = false
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      // The headers leave with the first byte, and clients and proxies wait for them.
+      controller.enqueue(OPEN)
+      heartbeat = setInterval(() => {
+        if ((controller.desiredSize ?? 0) > 0) controller.enqueue(HEARTBEAT)
+      }, heartbeatMs)
+    },
+    async pull(controller) {
+      const { value, done } = await frames.next()
+      if (left) return
+      if (!done) return controller.enqueue(encoder.encode(value))
+      clearInterval(heartbeat)
+      controller.close()
+    },
+    cancel() {
+      left = true
+      clearInterval(heartbeat)
+      onCancel?.()
+      void frames.return?.()
+    },
+  })
+  return new Response(body, { headers: HEADERS })
+}

@@ -1,0 +1,168 @@
+import { LRUCache } from 'lru-cache'
+import { AppError } from '../../errors'
+import { newId } from '../../lib/ids'
+import { deriveToken, hashToken, randomToken } from '../../lib/tokens'
+import type { Identity } from '../../plugins/auth'
+import type { Store, User } from '../../store/port'
+import type { AccessTokens, ExternalClaims, ExternalTokens } from './access-tokens'
+import type { LoginLimiter } from './login-limiter'
+import { type Login, type Register, type Tokens, userJson } from './model'
+import type { Passwords } from './passwords'
+
+/** Everyone's tenant until there is an administration of tenants. */
+const DEFAULT_TENANT = '00000000-0000-0000-0000-000000000001'
+/** Milliseconds a session lives, however often it is refreshed. */
+const SESSION_LIFETIME = 30 * 86_400_000
+/** Milliseconds in which a spent refresh token still gives its successor: two tabs refresh at once. */
+const GRACE = 10_000
+/** Milliseconds an identity is believed without asking the database: how late a revocation may take effect elsewhere. */
+const BELIEVED = 5000
+
+export const API_KEY_PREFIX = 'sk-orc-'
+const REFRESH_PREFIX = 'rt_'
+
+export interface AccountsDeps {
+  store: Pick<Store, 'accounts' | 'keys'>
+  tokens: AccessTokens
+  external: ExternalTokens | undefined
+  passwords: Passwords
+  limiter: LoginLimiter
+  /** Makes refresh tokens follow from each other; secret. */
+  refreshKey: Uint8Array
+  now: () => Date
+}
+
+export class Accounts {
+  /** Keyed by the hash of the whole credential: no two credentials share an entry, and no credential is kept. */
+  private readonly believed = new LRUCache<string, Identity & { sessionId?: string }>({ max: 10_000, ttl: BELIEVED })
+
+  constructor(private readonly deps: AccountsDeps) {}
+
+  async register({ email, password, name }: Register, address: string) {
+    const { store, limiter, passwords, now } = this.deps
+    await limiter.beforeRegister(address)
+    const at = now()
+    const user = await store.accounts.create({
+      id: newId(),
+      tenantId: DEFAULT_TENANT,
+      email: email.toLowerCase(),
+      name: name ?? email.split('@', 1)[0] ?? email,
+      passwordHash: await passwords.hash(password),
+      issuer: null,
+      subject: null,
+      at,
+    })
+    return { user: userJson(user), tokens: await this.signIn(user, at) }
+  }
+
+  async login({ email: given, password }: Login, address: string) {
+    const { store, limiter, passwords, now } = this.deps
+    const email = given.toLowerCase()
+    await limiter.beforeLogin(email, address)
+    const found = await store.accounts.findByEmail(email)
+    const right = await passwords.verify(password, found?.passwordHash)
+    if (!found || !right) throw new AppError('UNAUTHORIZED', 'The e-mail or the password is wrong')
+    await limiter.succeeded(email)
+    if (passwords.outdated(found.passwordHash)) {
+      await store.accounts.setPasswordHash(found.user.userId, await passwords.hash(password))
+    }
+    return { user: userJson(found.user), tokens: await this.signIn(found.user, now()) }
+  }
+
+  async refresh(refreshToken: string) {
+    const { store, refreshKey, now } = this.deps
+    const at = now()
+    const next = deriveToken(REFRESH_PREFIX, refreshKey, refreshToken)
+    const rotation = await store.accounts.rotate(hashToken(refreshToken), hashToken(next), at, GRACE)
+    if (rotation.outcome !== 'rotated')
+      throw new AppError('UNAUTHORIZED', 'This refresh token is not valid. Sign in again')
+    const { user, sessionId } = rotation
+    return { user: userJson(user), tokens: await this.tokens(user, sessionId, next, at) }
+  }
+
+  /** Ends the session behind the access token, and the one behind the refresh token if that is another. */
+  async logout(credential: string, refreshToken: string | undefined) {
+    const { store, tokens, now } = this.deps
+    const ended = new Set<string>()
+    const claims = await tokens.verify(credential)
+    if (claims) {
+      await store.accounts.revokeSession(claims.sessionId, now())
+      ended.add(claims.sessionId)
+    }
+    const other = refreshToken && (await store.accounts.revokeByRefresh(hashToken(refreshToken), now()))
+    if (other) ended.add(other)
+    for (const [key, identity] of this.believed.entries()) {
+      if (identity.sessionId && ended.has(identity.sessionId)) this.believed.delete(key)
+    }
+  }
+
+  async identify(credential: string): Promise<Identity | undefined> {
+    const key = hashToken(credential)
+    const known = this.believed.get(key)
+    if (known) return known
+    const identity = await this.lookUp(credential, key)
+    if (identity) this.believed.set(key, identity)
+    return identity
+  }
+
+  /** Forgets a credential at once, e.g. an API key that was just deleted. */
+  forget(credentialHash: string): void {
+    this.believed.delete(credentialHash)
+  }
+
+  private async lookUp(credential: string, hash: string): Promise<(Identity & { sessionId?: string }) | undefined> {
+    const { store, tokens, external, now } = this.deps
+    if (credential.startsWith(API_KEY_PREFIX)) {
+      const user = await store.keys.findUser(hash, now())
+      return user && { ...user, via: 'api-key' }
+    }
+    const claims = await tokens.verify(credential)
+    if (claims) {
+      const user = await store.accounts.findBySession(claims.sessionId, now())
+      return user?.userId === claims.userId ? { ...user, via: 'session', sessionId: claims.sessionId } : undefined
+    }
+    const outside = await external?.verify(credential)
+    const user = outside && (await this.adopt(outside))
+    return user && { ...user, via: 'external' }
+  }
+
+  /** The first valid token of an outside issuer makes the profile. Its owner is told apart by issuer and subject. */
+  private adopt({ issuer, subject, email, name }: ExternalClaims): Promise<User | undefined> {
+    return this.deps.store.accounts.adopt({
+      // Supabase's user id stays the same here, so that rows can be joined.
+      id: UUID.test(subject) ? subject.toLowerCase() : newId(),
+      tenantId: DEFAULT_TENANT,
+      email,
+      name: (name ?? email?.split('@', 1)[0] ?? 'User').slice(0, 100),
+      passwordHash: null,
+      issuer,
+      subject,
+      at: this.deps.now(),
+    })
+  }
+
+  private async signIn(user: User, at: Date): Promise<Tokens> {
+    const sessionId = newId()
+    const refreshToken = randomToken(REFRESH_PREFIX)
+    await this.deps.store.accounts.openSession({
+      id: sessionId,
+      userId: user.userId,
+      refreshHash: hashToken(refreshToken),
+      at,
+      expiresAt: new Date(at.getTime() + SESSION_LIFETIME),
+    })
+    return this.tokens(user, sessionId, refreshToken, at)
+  }
+
+  private async tokens({ userId }: User, sessionId: string, refreshToken: string, at: Date): Promise<Tokens> {
+    const { tokens } = this.deps
+    return {
+      access_token: await tokens.issue({ userId, sessionId }, at),
+      refresh_token: refreshToken,
+      token_type: 'bearer',
+      expires_in: tokens.lifetime,
+    }
+  }
+}
+
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i

@@ -1,0 +1,124 @@
+import { Elysia } from 'elysia'
+import { nativeFrames } from '../../dialects/native'
+import { openAiCompletion, openAiFrames, openAiRunFrames, runCompletion } from '../../dialects/openai'
+import type { ErrorCode } from '../../errors'
+import { mapIterator, primed } from '../../lib/iterate'
+import { sseResponse } from '../../lib/sse'
+import type { Auth } from '../../plugins/auth'
+import { describe } from '../../plugins/docs'
+import type { User } from '../../store/port'
+import {
+  ChatBody,
+  completionExample,
+  idempotencyKey,
+  type OpenAiChat,
+  parseChat,
+  Regenerate,
+  streamExample,
+} from './model'
+import type { Answer, Chat } from './service'
+
+/** Milliseconds an OpenAI client waits for an error to have a status of its own before the stream is opened. */
+const PATIENCE = 5000
+
+const ERRORS: ErrorCode[] = [
+  'NOT_FOUND',
+  'CONFLICT',
+  'PAYLOAD_TOO_LARGE',
+  'UPSTREAM_ERROR',
+  'UPSTREAM_UNAVAILABLE',
+  'UPSTREAM_TIMEOUT',
+]
+
+export const chat = (auth: Auth, chat: Chat) =>
+  new Elysia({ name: 'chat', prefix: '/v1/chat' })
+    .use(auth)
+    // A model may take minutes: neither a stream nor a plain answer may be cut by the server's idle timer.
+    .onBeforeHandle(function patient({ request, server }) {
+      server?.timeout(request, 0)
+    })
+    .post(
+      '/completions',
+      async ({ user, body, headers, request }) => {
+        const parsed = parseChat(body, headers)
+        const options = { idempotencyKey: idempotencyKey(headers) }
+        if (parsed.kind === 'stateless') return stateless(chat, user, parsed.body, request.signal)
+        if (parsed.kind === 'native')
+          return native(await chat.send(user, parsed.body, options), parsed.body.stream ?? true)
+        return bound(await chat.bound(user, parsed.conversationId, parsed.body, options), parsed.body)
+      },
+      {
+        body: ChatBody,
+        detail: describe({
+          summary: 'Say something, get the answer',
+          description: COMPLETIONS,
+          tag: 'Chat',
+          example: completionExample,
+          stream: streamExample,
+          errors: ERRORS,
+        }),
+      },
+    )
+    .post(
+      '/regenerate',
+      async ({ user, body, headers }) => {
+        const answer = await chat.regenerate(user, body, { idempotencyKey: idempotencyKey(headers) })
+        return native(answer, body.stream ?? /event-stream/.test(headers.accept ?? ''))
+      },
+      {
+        body: Regenerate,
+        detail: describe({
+          summary: 'Answer a message again',
+          description: REGENERATE,
+          tag: 'Chat',
+          example: completionExample,
+          stream: streamExample,
+          errors: ERRORS,
+        }),
+      },
+    )
+
+const headerOf = ({ run }: Answer) => ({
+  id: `chatcmpl-${run.id}`,
+  created: Math.floor(run.createdAt.getTime() / 1000),
+  model: run.model,
+})
+
+const replayed = (answer: Answer, response: Response) => {
+  if (answer.replayed) response.headers.set('idempotency-replayed', 'true')
+  return response
+}
+
+async function native(answer: Answer, stream: boolean) {
+  const header = headerOf(answer)
+  if (!stream) return replayed(answer, Response.json(await runCompletion(answer.events, header)))
+  return replayed(answer, sseResponse(mapIterator(answer.events, nativeFrames(header))))
+}
+
+async function bound(answer: Answer, body: OpenAiChat) {
+  const header = headerOf(answer)
+  if (!body.stream) return replayed(answer, Response.json(await runCompletion(answer.events, header)))
+  const includeUsage = body.stream_options?.include_usage ?? false
+  return replayed(answer, sseResponse(mapIterator(answer.events, openAiRunFrames({ header, includeUsage }))))
+}
+
+/** The answer belongs to the connection: when the client leaves, the model is stopped. */
+async function stateless(chat: Chat, user: User, body: OpenAiChat, left: AbortSignal) {
+  const abort = new AbortController()
+  left.addEventListener('abort', () => abort.abort(), { once: true })
+  const { header, events } = await chat.stateless(user, body, abort.signal)
+  if (!body.stream) return Response.json(await openAiCompletion(events, header))
+  const first = await primed(events[Symbol.asyncIterator](), PATIENCE)
+  const frames = openAiFrames(first, { header, includeUsage: body.stream_options?.include_usage ?? false })
+  return sseResponse(frames, { onCancel: () => abort.abort() })
+}
+
+const COMPLETIONS = `Two APIs at one address.
+
+**With \`message\`** (our own): the server keeps the conversation. Streams unless \`stream\` is \`false\`. The stream is OpenAI chunks with our facts as extra fields: \`conversation_id\`, \`branch_id\`, \`message_id\`, \`run_id\` on the first; \`usage\`, \`cost_usd\`, \`finish_reason\` on the last; then \`[DONE]\`. A failure is \`data: {"error": …}\`. The answer is made whether or not anyone listens: a dropped client resumes with \`GET /v1/runs/{run_id}/stream\` and \`Last-Event-ID\`.
+
+**With \`messages\`** (the OpenAI Chat Completions API): nothing is stored and the answer ends when the client leaves, unless a conversation is named by \`conversation_id\` or \`X-Conversation-Id\`. Then one single message is added to what is stored, and a whole history is laid over the stored path: what differs becomes a branch. Errors have OpenAI's shape and statuses.
+
+\`Idempotency-Key\` (stored answers only): the same key with the same body answers with what the first request made.`
+
+const REGENERATE = `Makes a sibling of an answer, on a new branch, and makes that the active one. Answers with one JSON object that names \`conversation_id\`, \`branch_id\` and \`message_id\`; streams when \`stream\` is \`true\` or the request accepts \`text/event-stream\`.`

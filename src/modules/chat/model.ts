@@ -1,0 +1,163 @@
+import { Kind } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { t } from 'elysia'
+import { AppError } from '../../errors'
+import { validationError } from '../../lib/problems'
+
+const Id = (description: string) => t.String({ format: 'uuid', description })
+
+const sampling = {
+  model: t.Optional(t.String({ minLength: 1, maxLength: 200, description: 'One of `GET /v1/models`' })),
+  temperature: t.Optional(t.Nullable(t.Number({ minimum: 0, maximum: 2 }))),
+  max_tokens: t.Optional(t.Nullable(t.Integer({ minimum: 1, description: 'Tokens the answer may have' }))),
+  stream: t.Optional(t.Nullable(t.Boolean())),
+}
+
+/** The seeds' body: one message, the server keeps the conversation. */
+export const NativeChat = t.Object(
+  {
+    message: t.String({ minLength: 1, maxLength: 32_000, description: 'What the user says' }),
+    conversation_id: t.Optional(t.Nullable(Id('Go on with this conversation; a new one is made without it'))),
+    parent_message_id: t.Optional(
+      t.Nullable(Id('Answer below this message instead of the end of the active branch: opens a branch')),
+    ),
+    ...sampling,
+  },
+  {
+    additionalProperties: true,
+    description:
+      'Our own shape. Streams unless `stream` is false. Any other key of the Chat Completions API is passed on.',
+    examples: [{ message: 'Hello, how are you?', stream: true, temperature: 0.7 }],
+  },
+)
+export type NativeChat = typeof NativeChat.static
+
+const Message = t.Object(
+  {
+    role: t.Union([
+      t.Literal('system'),
+      t.Literal('developer'),
+      t.Literal('user'),
+      t.Literal('assistant'),
+      t.Literal('tool'),
+      t.Literal('function'),
+    ]),
+    content: t.Optional(t.Union([t.String(), t.Array(t.Object({}, { additionalProperties: true })), t.Null()])),
+  },
+  { additionalProperties: true },
+)
+
+/** The OpenAI Chat Completions API. Stateless, unless it names a conversation. */
+export const OpenAiChat = t.Object(
+  {
+    messages: t.Array(Message, { minItems: 1, maxItems: 10_000 }),
+    conversation_id: t.Optional(
+      t.Nullable(Id('Keep this exchange in a stored conversation (also `X-Conversation-Id`)')),
+    ),
+    stream_options: t.Optional(
+      t.Nullable(t.Object({ include_usage: t.Optional(t.Boolean()) }, { additionalProperties: true })),
+    ),
+    ...sampling,
+  },
+  {
+    additionalProperties: true,
+    description:
+      'The OpenAI Chat Completions API. Does not stream unless `stream` is true. Tools, images, `response_format`, `seed`, `stop`, `n` and all else are passed on as they are.',
+    examples: [{ model: 'demo/eliza', messages: [{ role: 'user', content: 'Hello!' }] }],
+  },
+)
+export type OpenAiChat = typeof OpenAiChat.static
+
+/**
+ * Either of the two. Documented as a choice but checked by `parseChat`: a union can only say "expected union value",
+ * and whoever forgot one field wants to know which.
+ */
+export const ChatBody = t.Unsafe<NativeChat | OpenAiChat>({ [Kind]: 'Any', anyOf: [NativeChat, OpenAiChat] })
+
+const native = TypeCompiler.Compile(NativeChat)
+const openAi = TypeCompiler.Compile(OpenAiChat)
+
+export type ParsedChat =
+  | { kind: 'native'; body: NativeChat }
+  | { kind: 'bound'; body: OpenAiChat; conversationId: string }
+  | { kind: 'stateless'; body: OpenAiChat }
+
+/** Which of our three chats a request is. @throws AppError VALIDATION_ERROR naming the fields. */
+export function parseChat(body: unknown, headers: Record<string, string | undefined>): ParsedChat {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new AppError('VALIDATION_ERROR', 'Send a JSON object with `message` (our API) or `messages` (the OpenAI API)')
+  }
+  if (isOpenAi(body)) {
+    const conversationId = ('conversation_id' in body && body.conversation_id) || headers['x-conversation-id']
+    const named = conversationId ? { ...body, conversation_id: conversationId } : body
+    if (!openAi.Check(named)) throw validationError('body', openAi.Errors(named))
+    return typeof named.conversation_id === 'string'
+      ? { kind: 'bound', body: named, conversationId: named.conversation_id }
+      : { kind: 'stateless', body: named }
+  }
+  if (!native.Check(body)) throw validationError('body', native.Errors(body))
+  return { kind: 'native', body }
+}
+
+/** Whether a body speaks the OpenAI API; also decides the shape of its errors. */
+export const isOpenAi = (body: unknown): boolean =>
+  typeof body === 'object' && body !== null && 'messages' in body && !('message' in body)
+
+export const Regenerate = t.Object(
+  {
+    conversation_id: Id('The conversation'),
+    message_id: Id('The answer to make again, or the user message to answer again'),
+    branch_name: t.Optional(t.Nullable(t.String({ minLength: 1, maxLength: 100 }))),
+    ...sampling,
+  },
+  {
+    additionalProperties: true,
+    examples: [
+      {
+        conversation_id: '0199c0de-0000-7000-8000-000000000001',
+        message_id: '0199c0de-0000-7000-8000-000000000002',
+        stream: true,
+      },
+    ],
+  },
+)
+export type Regenerate = typeof Regenerate.static
+
+/** @throws AppError VALIDATION_ERROR for a key that no client library would send. */
+export function idempotencyKey(headers: Record<string, string | undefined>): string | undefined {
+  const key = headers['idempotency-key']
+  if (key === undefined || /^[\x21-\x7e]{1,255}$/.test(key)) return key
+  throw new AppError('VALIDATION_ERROR', 'Idempotency-Key must be 1 to 255 visible ASCII characters')
+}
+
+const ids = {
+  conversation_id: '0199c0de-0000-7000-8000-000000000001',
+  branch_id: '0199c0de-0000-7000-8000-000000000002',
+  message_id: '0199c0de-0000-7000-8000-000000000003',
+  run_id: '0199c0de-0000-7000-8000-000000000004',
+}
+const head = { id: `chatcmpl-${ids.run_id}`, created: 1_790_000_000, model: 'demo/eliza' }
+const usage = { prompt_tokens: 4, completion_tokens: 2, total_tokens: 6 }
+
+export const completionExample = {
+  ...head,
+  object: 'chat.completion',
+  choices: [
+    { index: 0, message: { role: 'assistant', content: 'Hello there.' }, logprobs: null, finish_reason: 'stop' },
+  ],
+  usage,
+  ...ids,
+  cost_usd: 0,
+  finish_reason: 'stop',
+}
+
+const frame = (choice: object, more: object = {}) =>
+  `data: ${JSON.stringify({ ...head, object: 'chat.completion.chunk', choices: [{ index: 0, ...choice }], ...more })}\n\n`
+
+export const streamExample = [
+  ': open\n\n',
+  `id: 1\n${frame({ delta: { role: 'assistant', content: '' }, finish_reason: null }, ids)}`,
+  `id: 2\n${frame({ delta: { content: 'Hello there.' }, finish_reason: null })}`,
+  `id: 3\n${frame({ delta: {}, finish_reason: 'stop' }, { usage, cost_usd: 0, finish_reason: 'stop' })}`,
+  'data: [DONE]\n\n',
+].join('')

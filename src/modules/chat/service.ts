@@ -1,0 +1,197 @@
+import { AppError } from '../../errors'
+import { newId } from '../../lib/ids'
+import { headline } from '../../lib/text'
+import { hashToken } from '../../lib/tokens'
+import { commonPrefix, fromChatMessage, toChatMessage } from '../../lib/tree'
+import type { ModelDirectory } from '../../llm/directory'
+import type { ChatEvent, ChatMessage, ChatRequest, Provider } from '../../llm/port'
+import type { RunBatch } from '../../runs/port'
+import type { BeginTurn, Begun, NewMessage, Run, Store, User } from '../../store/port'
+import type { Runs } from '../runs/service'
+import type { NativeChat, OpenAiChat, Regenerate } from './model'
+
+/** A stored answer, being made or made before. */
+export interface Answer {
+  run: Pick<Run, 'id' | 'conversationId' | 'branchId' | 'messageId' | 'model' | 'createdAt'>
+  events: AsyncIterableIterator<RunBatch>
+  /** The idempotency key was used before: this is what it made then. */
+  replayed: boolean
+}
+
+/** What a request may bring besides its body. */
+export interface TurnOptions {
+  idempotencyKey?: string | undefined
+}
+
+export interface ChatDeps {
+  store: Pick<Store, 'turns' | 'conversations'>
+  runs: Runs
+  models: ModelDirectory
+  instanceId: string
+  maxContextMessages: number
+  now: () => Date
+}
+
+type Place = BeginTurn['conversation']
+
+/** Characters of an automatic title. */
+const TITLE_LENGTH = 50
+
+export class Chat {
+  constructor(private readonly deps: ChatDeps) {}
+
+  /** One more message in a conversation, or the first of a new one. */
+  async send(user: User, body: NativeChat, options: TurnOptions = {}): Promise<Answer> {
+    const { message, conversation_id, parent_message_id, ...rest } = body
+    if (parent_message_id && !conversation_id) {
+      throw new AppError('VALIDATION_ERROR', 'parent_message_id needs the conversation_id it belongs to')
+    }
+    const place: Place = conversation_id
+      ? { kind: 'existing', id: conversation_id, parentId: parent_message_id ?? undefined }
+      : { kind: 'new', id: newId(), title: titleOf(message), systemPrompt: null }
+    return this.turn(user, { place, sent: [{ role: 'user', content: message }], body: rest, whole: body, ...options })
+  }
+
+  /** The same question answered again, as a sibling of the answer there is. */
+  async regenerate(user: User, body: Regenerate, options: TurnOptions = {}): Promise<Answer> {
+    const { conversation_id, message_id, branch_name, ...rest } = body
+    const message = await this.deps.store.conversations.findMessage(user, message_id)
+    if (!message || message.conversationId !== conversation_id)
+      throw new AppError('NOT_FOUND', 'There is no such message')
+    const parentId = message.role === 'assistant' ? message.parentId : message.id
+    const place: Place = { kind: 'existing', id: conversation_id, parentId }
+    return this.turn(user, {
+      place,
+      sent: [],
+      body: rest,
+      whole: body,
+      branchName: branch_name ?? undefined,
+      ...options,
+    })
+  }
+
+  /**
+   * A Chat Completions request kept in a conversation. One message is added to what is stored; a whole history is
+   * laid over the stored path, and what differs becomes a branch.
+   */
+  async bound(user: User, conversationId: string, body: OpenAiChat, options: TurnOptions = {}): Promise<Answer> {
+    const { messages, conversation_id, ...rest } = body
+    if (Number((rest as Params).n ?? 1) !== 1) {
+      throw new AppError('VALIDATION_ERROR', 'n must be 1 when the answer is kept in a conversation')
+    }
+    const isInstruction = ({ role }: ChatMessage) => role === 'system' || role === 'developer'
+    const instructions = messages.filter(isInstruction)
+    const turns = messages.filter((message) => !isInstruction(message))
+    if (turns.length <= 1) {
+      const place: Place = { kind: 'existing', id: conversationId }
+      return this.turn(user, { place, sent: turns, instructions, body: rest, whole: body, ...options })
+    }
+    const path = await this.deps.store.conversations.prefix(user, conversationId, turns.length)
+    if (!path) throw noConversation()
+    const known = commonPrefix(turns, path)
+    const place: Place = { kind: 'existing', id: conversationId, parentId: path[known - 1]?.id ?? null }
+    return this.turn(user, { place, sent: turns.slice(known), messages, body: rest, whole: body, ...options })
+  }
+
+  /** A Chat Completions request that leaves nothing behind. Ends when `signal` aborts. */
+  async stateless(user: User, body: OpenAiChat, signal: AbortSignal) {
+    const { messages, conversation_id, model: wanted, ...rest } = body
+    const model = wanted ?? (await this.deps.models.defaultModel())
+    const provider = await this.deps.models.providerOf(model)
+    const request = toRequest(user, provider, { model, messages, body: rest })
+    const events: AsyncIterable<ChatEvent> = provider.stream(request, signal)
+    return { header: { id: `chatcmpl-${newId()}`, created: Math.floor(Date.now() / 1000), model }, events }
+  }
+
+  private async turn(user: User, turn: Turn): Promise<Answer> {
+    const { store, runs, models, now, instanceId, maxContextMessages } = this.deps
+    const { place, sent, idempotencyKey } = turn
+    rejectRouting(turn.body)
+    const begin: BeginTurn = {
+      runId: newId(),
+      instanceId,
+      model: turn.body.model ?? undefined,
+      defaultModel: await models.defaultModel(),
+      at: now(),
+      messages: sent.map((message): NewMessage => ({ id: newId(), ...fromChatMessage(message) })),
+      answerId: newId(),
+      branchId: newId(),
+      branchName: turn.branchName,
+      idempotency: idempotencyKey
+        ? { key: idempotencyKey, fingerprint: hashToken(JSON.stringify(turn.whole)) }
+        : undefined,
+      conversation: place,
+      maxContext: maxContextMessages,
+    }
+    const begun = await store.turns.begin(user, begin)
+    if (begun.outcome === 'not_found') throw noConversation()
+    if (begun.outcome === 'busy') {
+      throw new AppError('CONFLICT', 'The message before is still being answered. Wait for it, or stop its run first')
+    }
+    if (begun.outcome === 'repeated') return this.replay(user, begun.run, begin)
+    const { conversationId, branchId, model } = begun
+    const provider = await models.providerOf(model)
+    const messages = turn.messages ?? contextOf(begun, turn)
+    const run = { id: begin.runId, conversationId, branchId, messageId: begin.answerId, model, createdAt: begin.at }
+    runs.start({ ...run, provider, request: toRequest(user, provider, { model, messages, body: turn.body }) })
+    return { run, events: runs.follow(run.id), replayed: false }
+  }
+
+  private async replay(user: User, run: Run, { idempotency }: BeginTurn): Promise<Answer> {
+    if (run.fingerprint !== idempotency?.fingerprint) {
+      throw new AppError('VALIDATION_ERROR', 'This Idempotency-Key was used with a different request. Use a new key')
+    }
+    const { events } = await this.deps.runs.read(user, run.id, 0)
+    return { run, events, replayed: true }
+  }
+}
+
+interface Turn extends TurnOptions {
+  place: Place
+  /** Messages to store. */
+  sent: ChatMessage[]
+  /** System messages for this turn only. */
+  instructions?: ChatMessage[]
+  /** What the model is to see, when the client decides; otherwise the stored path. */
+  messages?: ChatMessage[]
+  branchName?: string | undefined
+  body: Params
+  /** The body as it came, for the idempotency fingerprint. */
+  whole: unknown
+}
+
+type Params = { model?: string | undefined; stream?: unknown; [key: string]: unknown }
+
+const noConversation = () => new AppError('NOT_FOUND', 'There is no such conversation or message')
+
+const titleOf = (message: string) => headline(message, TITLE_LENGTH) || 'New conversation'
+
+function contextOf({ systemPrompt, context }: Begun, { instructions = [], sent }: Turn): ChatMessage[] {
+  const system: ChatMessage[] = systemPrompt ? [{ role: 'system', content: systemPrompt }] : []
+  // An answer that failed before its first word says nothing, and some providers refuse empty messages.
+  const path = context.filter(({ role, content, extra }) => role !== 'assistant' || content || extra).map(toChatMessage)
+  return [...system, ...instructions, ...path, ...sent]
+}
+
+/** Keys that would choose where a request goes or whose key pays for it; that is decided here, not by the caller. */
+const ROUTING =
+  /^(?:api_(?:base|key|version|type)|base_url|organization|extra_(?:headers|body|query)|headers|prox(?:y|ies)|custom_llm_provider|litellm_.*|mock_.*|(?:\w+_)?fallbacks|model_list|deployment_id|(?:\w+_)?callbacks?|(?:aws|azure|vertex|langfuse)_.*)$/
+
+function rejectRouting(body: Params): void {
+  const bad = Object.keys(body).filter((key) => ROUTING.test(key))
+  if (bad.length === 0) return
+  throw new AppError('VALIDATION_ERROR', `Not allowed in a request: ${bad.join(', ')}. The server decides these`, {
+    details: { fields: bad.map((path) => ({ path, message: 'is decided by the server' })) },
+  })
+}
+
+function toRequest(
+  user: User,
+  provider: Provider,
+  { model, messages, body }: { model: string; messages: ChatMessage[]; body: Params },
+): ChatRequest {
+  rejectRouting(body)
+  const { model: _model, stream: _stream, ...params } = body
+  for (const key in params) if (params[key] === null) delete params[key]
+  return { model, messages, params, apiKey: provider.personalKeys ? (user.litellmKey ?? undefined) : undefined }
+}

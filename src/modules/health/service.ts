@@ -1,0 +1,68 @@
+/** A thing this server needs, and how to see whether it is there. */
+export interface Dependency {
+  name: string
+  /** Without it there is no service; otherwise its loss is only a loss of something. */
+  required: boolean
+  /** @throws when it is not well; the message is shown to operators and must hold no secret. */
+  check: () => Promise<unknown>
+}
+
+export interface Checked {
+  status: 'ok' | 'failed'
+  latency_ms: number
+  message?: string
+}
+
+/** Milliseconds a dependency has to answer. */
+const PATIENCE = 2000
+/** Milliseconds a result is good for: `/health` is public, and must not be a way to load what it looks at. */
+const FRESH_FOR = 2000
+
+export class Health {
+  /** Set by the drain: load balancers shall send nobody new. */
+  draining = false
+  private last: { at: number; result: Promise<Record<string, Checked>> } | undefined
+
+  constructor(private readonly dependencies: Dependency[]) {}
+
+  /** Every dependency with its latency; `failed` when a required one is away, `degraded` when another is. */
+  async report() {
+    const checks = await this.checks()
+    const failed = this.dependencies.filter(({ name }) => checks[name]?.status !== 'ok')
+    const status = failed.some(({ required }) => required) ? 'failed' : failed.length > 0 ? 'degraded' : 'ok'
+    return { status, checks } as const
+  }
+
+  async ready(): Promise<boolean> {
+    return !this.draining && (await this.report()).status !== 'failed'
+  }
+
+  private checks(): Promise<Record<string, Checked>> {
+    if (!this.last || Date.now() - this.last.at > FRESH_FOR) {
+      const all = Promise.all(this.dependencies.map(async (d) => [d.name, await checked(d)] as const))
+      this.last = { at: Date.now(), result: all.then(Object.fromEntries) }
+    }
+    return this.last.result
+  }
+}
+
+async function checked({ check }: Dependency): Promise<Checked> {
+  const begun = performance.now()
+  const elapsed = () => Math.round((performance.now() - begun) * 100) / 100
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`no answer within ${PATIENCE} ms`)), PATIENCE).unref()
+  })
+  try {
+    await Promise.race([check(), late])
+    return { status: 'ok', latency_ms: elapsed() }
+  } catch (error) {
+    return { status: 'failed', latency_ms: elapsed(), message: reasonOf(error) }
+  }
+}
+
+/** A short reason. Connection errors name hosts and ports, which strangers need not know: only their code is shown. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'failed'
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
+  return code ?? (error.message.startsWith('no answer') ? error.message : 'failed')
+}

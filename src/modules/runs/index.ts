@@ -1,0 +1,86 @@
+import { Elysia } from 'elysia'
+import { nativeFrames, restartFrame } from '../../dialects/native'
+import { AppError } from '../../errors'
+import { mapIterator } from '../../lib/iterate'
+import { ok, paged } from '../../lib/page'
+import { sseResponse } from '../../lib/sse'
+import type { Auth } from '../../plugins/auth'
+import { describe } from '../../plugins/docs'
+import { ResumeQuery, RunId, RunQuery, runExample, runJson } from './model'
+import type { Runs } from './service'
+
+const tag = 'Runs'
+
+export const runs = (auth: Auth, runs: Runs) =>
+  new Elysia({ name: 'runs', prefix: '/v1/runs' })
+    .use(auth)
+    .get(
+      '/',
+      async ({ user, query: { active = false, page = 1, limit = 20 } }) => {
+        const { items, total } = await runs.list(user, { active, page, limit })
+        return ok(paged(items.map(runJson), { page, limit }, total))
+      },
+      {
+        query: RunQuery,
+        detail: describe({
+          summary: 'My answers, newest first',
+          description: 'With `active=true` those being written now, e.g. to take them up again after a reload.',
+          tag,
+          example: ok(paged([runExample], { page: 1, limit: 20 }, 1)),
+        }),
+      },
+    )
+    .get('/:id', async ({ user, params }) => ok(runJson(await runs.find(user, params.id))), {
+      params: RunId,
+      detail: describe({ summary: 'One answer', tag, example: ok(runExample), errors: ['NOT_FOUND'] }),
+    })
+    .get(
+      '/:id/stream',
+      ({ user, params, query, headers, request, server }) => {
+        server?.timeout(request, 0)
+        return resume(runs, user, params.id, query.after ?? lastEventId(headers))
+      },
+      {
+        params: RunId,
+        query: ResumeQuery,
+        detail: describe({
+          summary: 'Read an answer from where I left it',
+          description:
+            'The events after `Last-Event-ID` (or `?after=`), those there are and those to come, numbered as in the first stream: nothing is missing and nothing comes twice. When the events are not kept any more, `event: restart` says to drop what there is, and the whole text follows.',
+          tag,
+          stream: 'id: 3\\ndata: {"object":"chat.completion.chunk",…}\\n\\ndata: [DONE]\\n\\n',
+          errors: ['NOT_FOUND', 'CONFLICT'],
+        }),
+      },
+    )
+    .post('/:id/stop', async ({ user, params }) => ok(runJson(await runs.stop(user, params.id))), {
+      params: RunId,
+      detail: describe({
+        summary: 'Stop an answer',
+        description: 'What was delivered is kept. Also before the first word; stopping twice changes nothing.',
+        tag,
+        example: ok({ ...runExample, status: 'stopped' }),
+        errors: ['NOT_FOUND', 'CONFLICT'],
+      }),
+    })
+
+function lastEventId(headers: Record<string, string | undefined>): number {
+  const id = headers['last-event-id']
+  if (id === undefined || id === '') return 0
+  if (/^\d{1,9}$/.test(id)) return Number(id)
+  throw new AppError('VALIDATION_ERROR', 'Last-Event-ID must be the number of an event')
+}
+
+async function resume(runs: Runs, user: Parameters<Runs['read']>[0], id: string, after: number) {
+  const { run, events, restart } = await runs.read(user, id, after)
+  const created = Math.floor(run.createdAt.getTime() / 1000)
+  const encode = nativeFrames({ id: `chatcmpl-${run.id}`, created, model: run.model })
+  let opening = restart ? restartFrame() : ''
+  return sseResponse(
+    mapIterator(events, (batch) => {
+      const frames = opening + encode(batch)
+      opening = ''
+      return frames
+    }),
+  )
+}

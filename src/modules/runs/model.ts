@@ -1,0 +1,42 @@
+import { t } from 'elysia'
+import type { Run } from '../../store/port'
+
+export const RunId = t.Object({ id: t.String({ format: 'uuid' }) })
+
+export const RunQuery = t.Object({
+  active: t.Optional(t.BooleanString({ description: 'Only answers being written' })),
+  page: t.Optional(t.Numeric({ minimum: 1, multipleOf: 1, default: 1 })),
+  limit: t.Optional(t.Numeric({ minimum: 1, maximum: 100, multipleOf: 1, default: 20 })),
+})
+
+export const ResumeQuery = t.Object({
+  after: t.Optional(
+    t.Numeric({ minimum: 0, multipleOf: 1, description: 'The last event number the client has; as `Last-Event-ID`' }),
+  ),
+})
+
+export const runJson = (run: Run) => ({
+  id: run.id,
+  conversation_id: run.conversationId,
+  branch_id: run.branchId,
+  message_id: run.messageId,
+  status: run.status,
+  model: run.model,
+  last_seq: run.lastSeq,
+  error: run.error,
+  created_at: run.createdAt.toISOString(),
+  finished_at: run.finishedAt?.toISOString() ?? null,
+})
+
+export const runExample = {
+  id: '0199c0de-0000-7000-8000-000000000004',
+  conversation_id: '0199c0de-0000-7000-8000-000000000001',
+  branch_id: '0199c0de-0000-7000-8000-000000000002',
+  message_id: '0199c0de-0000-7000-8000-000000000003',
+  status: 'completed',
+  model: 'demo/eliza',
+  last_seq: 12,
+  error: null,
+  created_at: '2026-11-21T10:00:00.000Z',
+  finished_at: '2026-11-21T10:00:01.000Z',
+} satisfies ReturnType<typeof runJson>

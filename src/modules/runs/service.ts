@@ -1,0 +1,224 @@
+import { AppError, errorBody, toAppError } from '../../errors'
+import { retry } from '../../lib/retry'
+import type { ChatEvent, ChatRequest, Provider } from '../../llm/port'
+import type { RunBatch, RunEvent, RunLog, RunWriter } from '../../runs/port'
+import type { Owner, Run, Store } from '../../store/port'
+import { type Outcome, toEnded, toFinish } from './outcome'
+import { noEvents, startFields, storedEvents } from './stored'
+
+/** Milliseconds between two looks at what running answers have said and at processes that died. */
+const CHECKPOINT_EVERY = 1000
+const REAP_EVERY = 3000
+/** Seconds without a heartbeat after which a process counts as dead. */
+const DEAD_AFTER = 10
+/** Characters an answer may have: what bounds the memory of one run. */
+const MAX_ANSWER = 4_000_000
+
+export interface RunsDeps {
+  store: Pick<Store, 'turns' | 'runs' | 'conversations' | 'kind'>
+  log: RunLog
+  instanceId: string
+  now: () => Date
+  /** Faults that have no request to answer: they are logged. */
+  onFault: (message: string, error: unknown) => void
+}
+
+export interface StartRun extends Pick<Run, 'id' | 'conversationId' | 'branchId' | 'messageId'> {
+  provider: Provider
+  request: ChatRequest
+}
+
+interface LiveRun extends StartRun {
+  writer: RunWriter
+  abort: AbortController
+  outcome: Outcome
+  /** The last event that is in a checkpoint. */
+  kept: number
+  characters: number
+  ended: Promise<void>
+}
+
+/** Makes answers, apart from any request, and lets requests read them. */
+export class Runs {
+  private readonly live = new Map<string, LiveRun>()
+  private readonly timers: ReturnType<typeof setInterval>[] = []
+  private background: Promise<unknown> = Promise.resolve()
+
+  constructor(private readonly deps: RunsDeps) {}
+
+  /** Announces this process and tidies up after dead ones. Call before the first run. */
+  async open(): Promise<void> {
+    const { store, instanceId, now } = this.deps
+    // An embedded database has one process at a time: whatever it says is running belongs to a dead one.
+    await store.runs.interruptOrphans(store.kind === 'pglite' ? 0 : DEAD_AFTER, now())
+    await store.runs.heartbeat(instanceId)
+    this.timers.push(
+      setInterval(() => this.inBackground('keep what answers have said', () => this.checkpoint()), CHECKPOINT_EVERY),
+      setInterval(() => this.inBackground('look after dead processes', () => this.reap()), REAP_EVERY),
+    )
+  }
+
+  /** Runs being made by this process. */
+  get active(): number {
+    return this.live.size
+  }
+
+  /** Starts an answer whose rows exist. Returns at once; the answer is made whether anyone reads it or not. */
+  start(run: StartRun): void {
+    const writer = this.deps.log.create(run.id)
+    const live: LiveRun = {
+      ...run,
+      writer,
+      abort: new AbortController(),
+      outcome: { finishReason: null, usage: null, error: undefined, stopped: undefined },
+      kept: 0,
+      characters: 0,
+      ended: Promise.resolve(),
+    }
+    this.live.set(run.id, live)
+    writer.append({ type: 'start', fields: startFields(run) })
+    live.ended = this.make(live)
+  }
+
+  async find(owner: Owner, id: string): Promise<Run> {
+    const run = await this.deps.store.runs.find(owner, id)
+    if (!run) throw new AppError('NOT_FOUND', 'There is no such run')
+    return run
+  }
+
+  list(owner: Owner, options: { active: boolean; page: number; limit: number }) {
+    return this.deps.store.runs.list(owner, options)
+  }
+
+  /** The events of a run that has just been started by this process. */
+  follow(runId: string): AsyncIterableIterator<RunBatch> {
+    const events = this.deps.log.read(runId, 0)
+    if (!events) throw new Error('A run was followed before it was started')
+    return events
+  }
+
+  /**
+   * The events after `after`. When they are not kept any more, the stored answer in one piece; `restart` then says
+   * that the reader must drop what it has.
+   */
+  async read(owner: Owner, id: string, after: number) {
+    const run = await this.find(owner, id)
+    const events = this.deps.log.read(id, after)
+    if (events) return { run, events, restart: false }
+    if (run.status === 'running') {
+      throw new AppError('CONFLICT', 'This answer is being written by another server. Read the message when it is done')
+    }
+    if (after >= run.lastSeq) return { run, events: noEvents(), restart: false }
+    const message = await this.deps.store.conversations.findMessage(owner, run.messageId)
+    if (!message) throw new AppError('NOT_FOUND', 'There is no such run')
+    return { run, events: storedEvents(run, message), restart: after > 0 }
+  }
+
+  /** Stops a run; what was delivered is kept. Stopping twice, or too late, changes nothing. */
+  async stop(owner: Owner, id: string): Promise<Run> {
+    const run = await this.find(owner, id)
+    const live = this.live.get(id)
+    if (live) await this.end(live, 'user')
+    else if (run.status === 'running') {
+      throw new AppError('CONFLICT', 'This answer is being written by another server')
+    }
+    return this.find(owner, id)
+  }
+
+  /** Stops what is being written in a conversation, e.g. because it is about to be deleted. */
+  async stopIn(conversationId: string): Promise<void> {
+    const inside = [...this.live.values()].filter((run) => run.conversationId === conversationId)
+    await Promise.all(inside.map((run) => this.end(run, 'user')))
+  }
+
+  /** Waits for running answers, at most `ms`; ends the rest as interrupted, with what they said. */
+  async close(ms: number): Promise<void> {
+    const patience = new Promise((resolve) => setTimeout(resolve, ms).unref())
+    await Promise.race([Promise.all([...this.live.values()].map((run) => run.ended)), patience])
+    await Promise.all([...this.live.values()].map((run) => this.end(run, 'server')))
+    for (const timer of this.timers) clearInterval(timer)
+    await this.background
+    await this.deps.store.runs.leave(this.deps.instanceId)
+  }
+
+  private end(run: LiveRun, by: 'user' | 'server'): Promise<void> {
+    run.outcome.stopped ??= by
+    run.abort.abort()
+    return run.ended
+  }
+
+  /** Never throws. */
+  private async make(run: LiveRun): Promise<void> {
+    const { outcome } = run
+    try {
+      for await (const event of run.provider.stream(run.request, run.abort.signal)) {
+        if (outcome.stopped) break
+        take(run, event)
+      }
+    } catch (error) {
+      if (!outcome.stopped) outcome.error = toAppError(error)
+      if (outcome.error?.code === 'INTERNAL_ERROR') this.deps.onFault('An answer failed', error)
+    }
+    await this.finish(run)
+    this.live.delete(run.id)
+  }
+
+  /** The database first, the terminal event second: a client that has seen the end finds it stored. */
+  private async finish({ id, writer, outcome, provider }: LiveRun): Promise<void> {
+    if (outcome.stopped) writer.truncate(Math.max(1, writer.delivered))
+    let ended = toEnded(outcome, provider)
+    try {
+      const turn = toFinish(outcome, { runId: id, events: writer.events(0), provider, at: this.deps.now() })
+      await retry(() => this.deps.store.turns.finish(turn), { attempts: 6, baseMs: 100 })
+    } catch (error) {
+      this.deps.onFault('An answer could not be stored', error)
+      ended = { type: 'error', error: errorBody(toAppError(error), null) }
+    }
+    writer.append(ended)
+  }
+
+  private async checkpoint(): Promise<void> {
+    const grown = [...this.live.values()].filter((run) => run.writer.seq > run.kept)
+    const pieces = grown.map((run) => ({
+      runId: run.id,
+      seq: run.writer.seq,
+      text: textOf(run.writer.events(run.kept)),
+    }))
+    await this.deps.store.turns.checkpoint(pieces)
+    // Only now: what could not be written is written with the next piece.
+    for (const [i, run] of grown.entries()) run.kept = pieces[i]?.seq ?? run.kept
+  }
+
+  private async reap(): Promise<void> {
+    const { store, instanceId, now } = this.deps
+    await store.runs.heartbeat(instanceId)
+    if (store.kind === 'postgres') await store.runs.interruptOrphans(DEAD_AFTER, now())
+  }
+
+  /** One background task at a time: a slow database is not helped by more of them. */
+  private inBackground(what: string, task: () => Promise<void>): void {
+    this.background = this.background.then(task).catch((error) => this.deps.onFault(`Could not ${what}`, error))
+  }
+}
+
+function take(run: LiveRun, event: ChatEvent): void {
+  if (typeof event === 'string' || event.type === 'delta') {
+    run.characters += typeof event === 'string' ? event.length : JSON.stringify(event.delta).length
+    if (run.characters > MAX_ANSWER) {
+      throw new AppError('UPSTREAM_ERROR', `The answer grew beyond ${MAX_ANSWER} characters and was cut off`)
+    }
+    run.writer.append(event)
+  } else if (event.type === 'finish') run.outcome.finishReason = event.reason
+  else if (event.type === 'usage') run.outcome.usage = event.usage
+}
+
+function textOf(events: readonly RunEvent[]): string {
+  let text = ''
+  for (const event of events) {
+    if (typeof event === 'string') text += event
+    else if (event.type === 'delta' && event.index === 0 && typeof event.delta.content === 'string') {
+      text += event.delta.content
+    }
+  }
+  return text
+}

@@ -1,0 +1,73 @@
+import { Elysia } from 'elysia'
+import { AppError } from '../errors'
+import { storable } from '../lib/text'
+
+/** Levels of nesting a body may have: more than any tool schema needs, less than what a recursion survives. */
+const MAX_DEPTH = 100
+
+/** Reads JSON bodies strictly: size, encoding, depth and syntax are each refused with their own sentence. */
+export const body = ({ maxBytes }: { maxBytes: number }) =>
+  new Elysia({ name: 'body' }).onParse({ as: 'global' }, async function strictJson({ request, headers }) {
+    const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
+    if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
+    const bytes = await readAll(request, maxBytes)
+    if (bytes.length === 0) return null
+    if (type !== 'application/json' && !type?.endsWith('+json')) {
+      throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as JSON, with Content-Type: application/json')
+    }
+    return parse(decode(bytes))
+  })
+
+const tooLarge = (max: number) =>
+  new AppError('PAYLOAD_TOO_LARGE', `The body is larger than the ${max} bytes allowed here`)
+
+async function readAll(request: Request, maxBytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of request.body ?? []) {
+    size += chunk.length
+    if (size > maxBytes) throw tooLarge(maxBytes)
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new AppError('BAD_REQUEST', 'The body is not valid UTF-8')
+  }
+}
+
+function parse(text: string): unknown {
+  if (depthOf(text) > MAX_DEPTH) throw new AppError('BAD_REQUEST', `The body is nested deeper than ${MAX_DEPTH} levels`)
+  try {
+    // NUL and half surrogate pairs are legal in JSON and in no database: replaced here, once, for everything behind.
+    const suspicious = /\\u(?:0000|[dD][89a-fA-F])/.test(text)
+    return JSON.parse(
+      text,
+      suspicious ? (_, value) => (typeof value === 'string' ? storable(value) : value) : undefined,
+    )
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.replace(/^JSON Parse error: /, '').slice(0, 100) : ''
+    throw new AppError('BAD_REQUEST', `The body is not valid JSON: ${reason}`)
+  }
+}
+
+/** The deepest bracket outside strings. One pass, because a parser that recurses must not see the text before. */
+function depthOf(text: string): number {
+  let depth = 0
+  let deepest = 0
+  let inString = false
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (inString) {
+      if (code === 92) i++
+      else if (code === 34) inString = false
+    } else if (code === 34) inString = true
+    else if (code === 123 || code === 91) deepest = Math.max(deepest, ++depth)
+    else if (code === 125 || code === 93) depth--
+  }
+  return deepest
+}

@@ -1,0 +1,96 @@
+import { Elysia } from 'elysia'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { AppError } from '../errors'
+import { describe } from './docs'
+
+/** Everything that is counted. Names follow the system this one replaces, so that its dashboards go on working. */
+export class Metrics {
+  readonly registry = new Registry()
+  private readonly requests = this.register(
+    new Counter({
+      name: 'http_requests_total',
+      help: 'Requests by method, route template and status',
+      labelNames: ['method', 'endpoint', 'status'],
+      registers: [],
+    }),
+  )
+  private readonly durations = this.register(
+    new Histogram({
+      name: 'http_request_duration_seconds',
+      help: 'Time until the response (of a stream: its headers) was ready',
+      labelNames: ['method', 'endpoint'],
+      buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      registers: [],
+    }),
+  )
+  private readonly activeStreams = this.register(
+    new Gauge({ name: 'active_streams_gauge', help: 'Answers being made', registers: [] }),
+  )
+  private readonly streams = this.register(
+    new Counter({
+      name: 'streaming_requests_total',
+      help: 'Answers by provider and how they ended: completed, aborted, or an error code',
+      labelNames: ['provider', 'outcome'],
+      registers: [],
+    }),
+  )
+  private readonly firstToken = this.register(
+    new Histogram({
+      name: 'time_to_first_token_seconds',
+      help: 'From asking the provider to its first piece of answer',
+      labelNames: ['provider'],
+      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120],
+      registers: [],
+    }),
+  )
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry })
+  }
+
+  request({ method, route, status, ms }: { method: string; route: string; status: number; ms: number }): void {
+    this.requests.inc({ method, endpoint: route, status })
+    this.durations.observe({ method, endpoint: route }, ms / 1000)
+  }
+
+  streamBegan(): void {
+    this.activeStreams.inc()
+  }
+
+  streamSpoke(provider: string, ms: number): void {
+    this.firstToken.observe({ provider }, ms / 1000)
+  }
+
+  streamEnded(provider: string, outcome: string): void {
+    this.activeStreams.dec()
+    this.streams.inc({ provider, outcome })
+  }
+
+  private register<T extends Counter | Gauge | Histogram>(metric: T): T {
+    this.registry.registerMetric(metric)
+    return metric
+  }
+}
+
+/** `/metrics` for Prometheus; with a token, only for those who have it. */
+export const metrics = (metrics: Metrics, { token }: { token: string | undefined }) =>
+  new Elysia({ name: 'metrics' }).get(
+    '/metrics',
+    async ({ headers }) => {
+      if (token && headers.authorization !== `Bearer ${token}`) {
+        throw new AppError('UNAUTHORIZED', 'Send METRICS_TOKEN as a bearer token')
+      }
+      const text = await metrics.registry.metrics()
+      return new Response(text, { headers: { 'content-type': metrics.registry.contentType } })
+    },
+    {
+      detail: describe({
+        summary: 'Metrics in the Prometheus text format',
+        tag: 'Operations',
+        contentType: 'text/plain',
+        example: 'http_requests_total{method="GET",endpoint="/health",status="200"} 1\n',
+        open: true,
+        errors: token ? ['UNAUTHORIZED'] : [],
+      }),
+    },
+  )

@@ -1,0 +1,257 @@
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  customType,
+  foreignKey,
+  index,
+  integer,
+  pgTable,
+  text,
+  timestamp,
+  unique,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core'
+
+/** Drizzle's own `jsonb` turns the string "10.5" into the number 10.5 on the way back; this one does not. */
+const jsonb = <T>(name: string) =>
+  customType<{ data: T; driverData: unknown }>({
+    dataType: () => 'jsonb',
+    toDriver: (value) => JSON.stringify(value),
+    fromDriver: (value) => value as T,
+  })(name)
+
+const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 3 })
+
+/** A customer of the operator; every row belongs to exactly one. */
+export const tenants = pgTable('tenants', {
+  id: uuid('id').primaryKey(),
+  name: text('name').notNull(),
+  createdAt: instant('created_at').notNull(),
+})
+
+export const users = pgTable(
+  'users',
+  {
+    id: uuid('id').primaryKey(),
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    /** Lower case. Absent for outside identities that do not say. */
+    email: text('email'),
+    name: text('name').notNull(),
+    /** argon2id, PHC string. Absent for people who sign in elsewhere. */
+    passwordHash: text('password_hash'),
+    /** Who vouches for this person when we do not: the token's `iss` and `sub`. */
+    issuer: text('issuer'),
+    subject: text('subject'),
+    /** The person's own key at the LiteLLM proxy. Secret. */
+    litellmKey: text('litellm_key'),
+    disabledAt: instant('disabled_at'),
+    createdAt: instant('created_at').notNull(),
+    updatedAt: instant('updated_at').notNull(),
+  },
+  (t) => [
+    // Only our own accounts sign in by e-mail; two issuers may vouch for the same address.
+    uniqueIndex('users_email').on(t.email).where(sql`${t.passwordHash} is not null`),
+    unique('users_identity').on(t.issuer, t.subject),
+  ],
+)
+
+/** One sign-in on one device: a family of refresh tokens. */
+export const sessions = pgTable(
+  'sessions',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    createdAt: instant('created_at').notNull(),
+    expiresAt: instant('expires_at').notNull(),
+    revokedAt: instant('revoked_at'),
+  },
+  (t) => [index('sessions_user').on(t.userId)],
+)
+
+export const refreshTokens = pgTable(
+  'refresh_tokens',
+  {
+    /** SHA-256 of the token; the token itself is never stored. */
+    hash: text('hash').primaryKey(),
+    sessionId: uuid('session_id')
+      .notNull()
+      .references(() => sessions.id, { onDelete: 'cascade' }),
+    createdAt: instant('created_at').notNull(),
+    usedAt: instant('used_at'),
+  },
+  (t) => [index('refresh_tokens_session').on(t.sessionId)],
+)
+
+export const apiKeys = pgTable(
+  'api_keys',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    /** SHA-256 of the key. */
+    hash: text('hash').notNull().unique(),
+    /** The end of the key, so that its owner can tell keys apart. */
+    lastFour: text('last_four').notNull(),
+    createdAt: instant('created_at').notNull(),
+    expiresAt: instant('expires_at'),
+    lastUsedAt: instant('last_used_at'),
+  },
+  (t) => [index('api_keys_user').on(t.userId)],
+)
+
+export const conversations = pgTable(
+  'conversations',
+  {
+    id: uuid('id').primaryKey(),
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    title: text('title').notNull(),
+    /** `auto` until the person names it; a name given by a person is never overwritten. */
+    titleSource: text('title_source').$type<'auto' | 'user'>().notNull(),
+    model: text('model'),
+    systemPrompt: text('system_prompt'),
+    /** The message at the end of the path that is shown; null while the conversation is empty. */
+    activeLeafId: uuid('active_leaf_id'),
+    /** Grows with every change; the ETag. */
+    rev: bigint('rev', { mode: 'number' }).notNull(),
+    createdAt: instant('created_at').notNull(),
+    updatedAt: instant('updated_at').notNull(),
+  },
+  (t) => [index('conversations_recent').on(t.userId, t.updatedAt.desc(), t.id)],
+)
+
+export type MessageStatus = 'streaming' | 'complete' | 'stopped' | 'error' | 'interrupted'
+
+/** Nodes of the tree. `parent_id` is the only link; a finished node never changes. */
+export const messages = pgTable(
+  'messages',
+  {
+    id: uuid('id').primaryKey(),
+    conversationId: uuid('conversation_id')
+      .notNull()
+      .references(() => conversations.id, { onDelete: 'cascade' }),
+    parentId: uuid('parent_id'),
+    /** 0 for a root. */
+    depth: integer('depth').notNull(),
+    role: text('role').$type<'user' | 'assistant' | 'tool'>().notNull(),
+    /** The plain text; what search reads. */
+    content: text('content').notNull(),
+    /** What plain text cannot hold, in OpenAI's words: `content` parts, `tool_calls`, `reasoning_content`, … */
+    extra: jsonb<Record<string, unknown>>('extra'),
+    status: text('status').$type<MessageStatus>().notNull(),
+    model: text('model'),
+    finishReason: text('finish_reason'),
+    usage: jsonb<Record<string, unknown>>('usage'),
+    /** Nano-dollars; null when the price is not known. */
+    costNanos: bigint('cost_nanos', { mode: 'bigint' }),
+    createdAt: instant('created_at').notNull(),
+    completedAt: instant('completed_at'),
+  },
+  (t) => [
+    unique('messages_in_conversation').on(t.conversationId, t.id),
+    // A parent in another conversation, or none at all, is impossible rather than repaired.
+    foreignKey({
+      name: 'messages_parent',
+      columns: [t.conversationId, t.parentId],
+      foreignColumns: [t.conversationId, t.id],
+    }).onDelete('cascade'),
+    index('messages_children').on(t.conversationId, t.parentId, t.id),
+  ],
+)
+
+/** A named leaf. Every leaf has one, every conversation has at least "Main". */
+export const branches = pgTable(
+  'branches',
+  {
+    id: uuid('id').primaryKey(),
+    conversationId: uuid('conversation_id')
+      .notNull()
+      .references(() => conversations.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    leafId: uuid('leaf_id'),
+    createdAt: instant('created_at').notNull(),
+    /** The branch last viewed below a fork is the one a person comes back to there. */
+    viewedAt: instant('viewed_at').notNull(),
+  },
+  (t) => [
+    foreignKey({
+      name: 'branches_leaf',
+      columns: [t.conversationId, t.leafId],
+      foreignColumns: [messages.conversationId, messages.id],
+    }).onDelete('cascade'),
+    unique('branches_one_per_leaf').on(t.conversationId, t.leafId),
+  ],
+)
+
+export type RunStatus = 'running' | 'completed' | 'stopped' | 'failed' | 'interrupted'
+
+/** One answer being made, or made. */
+export const runs = pgTable(
+  'runs',
+  {
+    id: uuid('id').primaryKey(),
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    conversationId: uuid('conversation_id').notNull(),
+    messageId: uuid('message_id').notNull(),
+    branchId: uuid('branch_id').notNull(),
+    status: text('status').$type<RunStatus>().notNull(),
+    model: text('model').notNull(),
+    /** The process that makes the answer; when its heartbeat stops, the run is interrupted. */
+    instanceId: uuid('instance_id').notNull(),
+    idempotencyKey: text('idempotency_key'),
+    /** SHA-256 of the request body that came with the key. */
+    fingerprint: text('fingerprint'),
+    /** Number of the last event, the terminal one; 0 while running. */
+    lastSeq: integer('last_seq').notNull(),
+    error: jsonb<Record<string, unknown>>('error'),
+    createdAt: instant('created_at').notNull(),
+    finishedAt: instant('finished_at'),
+  },
+  (t) => [
+    foreignKey({
+      name: 'runs_message',
+      columns: [t.conversationId, t.messageId],
+      foreignColumns: [messages.conversationId, messages.id],
+    }).onDelete('cascade'),
+    unique('runs_idempotency').on(t.userId, t.idempotencyKey),
+    index('runs_message_id').on(t.conversationId, t.messageId),
+    index('runs_recent').on(t.userId, t.id),
+    index('runs_active').on(t.instanceId).where(sql`${t.status} = 'running'`),
+  ],
+)
+
+/** What running answers have said so far, in pieces, so that a killed process loses at most a second of text. */
+export const runCheckpoints = pgTable(
+  'run_checkpoints',
+  {
+    runId: uuid('run_id')
+      .notNull()
+      .references(() => runs.id, { onDelete: 'cascade' }),
+    /** Number of the last event that `text` includes. */
+    seq: integer('seq').notNull(),
+    text: text('text').notNull(),
+  },
+  (t) => [unique('run_checkpoints_order').on(t.runId, t.seq)],
+)
+
+/** Processes that serve this database. */
+export const instances = pgTable('instances', {
+  id: uuid('id').primaryKey(),
+  heartbeatAt: instant('heartbeat_at').notNull(),
+})

@@ -1,0 +1,130 @@
+import { hkdfSync } from 'node:crypto'
+import { join } from 'node:path'
+import Redis from 'ioredis'
+import pkg from '../package.json'
+import type { Config } from './config'
+import { type AppError, ERRORS } from './errors'
+import { newId } from './lib/ids'
+import { DEMO_MODEL, demoModel } from './llm/demo'
+import { ModelDirectory } from './llm/directory'
+import { metered } from './llm/metered'
+import { openAiCompatible } from './llm/openai-compatible'
+import type { Provider } from './llm/port'
+import type { Log } from './log'
+import { AccessTokens, ExternalTokens } from './modules/accounts/access-tokens'
+import { LoginLimiter } from './modules/accounts/login-limiter'
+import { Passwords } from './modules/accounts/passwords'
+import { Accounts } from './modules/accounts/service'
+import { Chat } from './modules/chat/service'
+import { Conversations } from './modules/conversations/service'
+import { type Dependency, Health } from './modules/health/service'
+import { Keys } from './modules/keys/service'
+import { Runs } from './modules/runs/service'
+import { Metrics } from './plugins/metrics'
+import { MemoryRunLog } from './runs/memory'
+import type { Store } from './store/port'
+import { sqlStore } from './store/sql'
+
+export type Services = Awaited<ReturnType<typeof wire>>
+
+/** Chooses an implementation for every port and puts the services together. The only file that does. */
+export async function wire(config: Config, log: Log) {
+  const now = () => new Date()
+  const instanceId = newId()
+  const metrics = new Metrics()
+  const store = await openStore(config, log)
+  const redis = config.redisUrl ? openRedis(config.redisUrl, log) : undefined
+  const models = openModels(config, metrics)
+
+  const runs = new Runs({
+    store,
+    log: new MemoryRunLog(),
+    instanceId,
+    now,
+    onFault: (message, err) => log.error({ err }, message),
+  })
+  await runs.open()
+
+  const { signingKey, accessTokenMinutes, external } = config.auth
+  const accounts = new Accounts({
+    store,
+    tokens: new AccessTokens(signingKey, accessTokenMinutes * 60),
+    external: external && new ExternalTokens(external),
+    passwords: new Passwords(),
+    limiter: new LoginLimiter(redis),
+    refreshKey: new Uint8Array(hkdfSync('sha256', signingKey, '', 'refresh-token/v1', 32)),
+    now,
+  })
+
+  return {
+    config,
+    store,
+    metrics,
+    models,
+    runs,
+    accounts,
+    keys: new Keys(store, accounts, now),
+    chat: new Chat({ store, runs, models, instanceId, maxContextMessages: config.llm.maxContextMessages, now }),
+    conversations: new Conversations(store, runs, now),
+    health: new Health(dependencies({ store, redis, models })),
+    info: {
+      name: pkg.name,
+      version: pkg.version,
+      environment: config.production ? 'production' : 'development',
+      store: store.kind,
+      runtime: `bun ${Bun.version}`,
+    },
+    onRequest: (line: object) => log.info(line, 'request'),
+    onError: (error: AppError, request: Request, requestId: string | null) => {
+      const level = ERRORS[error.code].log
+      if (level !== 'none') log[level]({ err: error, method: request.method, request_id: requestId }, error.message)
+    },
+    /** Gives running answers `ms` to finish, then closes everything. */
+    async close(ms: number) {
+      await runs.close(ms)
+      redis?.disconnect()
+      await store.close()
+    },
+  }
+}
+
+async function openStore({ store }: Config, log: Log): Promise<Store> {
+  if (store.databaseUrl) {
+    const { openPostgres } = await import('./store/postgres')
+    const onError = (err: Error) => log.warn({ err }, 'a database connection broke')
+    return sqlStore('postgres', openPostgres({ url: store.databaseUrl, poolSize: store.poolSize, onError }))
+  }
+  // Not loaded at all when it is not used: the embedded database is 200 MB of memory.
+  const { openPglite } = await import('./store/pglite')
+  return sqlStore('pglite', await openPglite({ dataDir: join(store.dataDir, 'postgres') }))
+}
+
+function openRedis(url: string, log: Log): Redis {
+  // Fail fast: a request must never wait for a Redis that is away.
+  const redis = new Redis(url, {
+    maxRetriesPerRequest: 1,
+    enableOfflineQueue: false,
+    connectTimeout: 1000,
+    commandTimeout: 500,
+  })
+  redis.on('error', (err) => log.warn({ err }, 'redis'))
+  return redis
+}
+
+function openModels({ llm }: Config, metrics: Metrics): ModelDirectory {
+  const { litellm, openai, timeouts, defaultModel } = llm
+  const providers: Provider[] = [
+    ...(litellm ? [openAiCompatible({ name: 'litellm', ...litellm, personalKeys: true, timeouts })] : []),
+    ...(openai ? [openAiCompatible({ name: 'openai', ...openai, timeouts })] : []),
+  ].map((provider) => metered(provider, metrics))
+  const [first, ...others] = providers
+  if (first) return new ModelDirectory([first, ...others], defaultModel)
+  return new ModelDirectory([metered(demoModel(), metrics)], DEMO_MODEL)
+}
+
+function dependencies({ store, redis, models }: { store: Store; redis: Redis | undefined; models: ModelDirectory }) {
+  const list: Dependency[] = [{ name: 'database', required: true, check: () => store.ping() }]
+  if (redis) list.push({ name: 'redis', required: false, check: () => redis.ping() })
+  for (const { name, check } of models.checks()) list.push({ name: `llm:${name}`, required: false, check })
+  return list
+}

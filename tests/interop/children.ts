@@ -1,0 +1,85 @@
+/** Starts helper processes with their own log file, and ends each of them, whatever happens. */
+import { openSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+
+export type Child = { name: string; pid: number; exitCode(): number | null; logTail(lines?: number): Promise<string> }
+
+export type ChildOptions = { name: string; command: string[]; env: Record<string, string>; cwd: string; logDir: string }
+
+const GRACE_MS = 5_000
+const running = new Map<Child, { stop(): Promise<void> }>()
+
+export function startChild({ name, command, env, cwd, logDir }: ChildOptions): Child {
+  const path = join(logDir, `${name}.log`)
+  const log = openSync(path, 'a')
+  // A group of its own, so that whatever the child starts ends with it.
+  const subprocess = Bun.spawn(command, { cwd, env, stdin: 'ignore', stdout: log, stderr: log, detached: true })
+  const child: Child = {
+    name,
+    pid: subprocess.pid,
+    exitCode: () => subprocess.exitCode,
+    logTail: async (lines = 40) => (await Bun.file(path).text()).trimEnd().split('\n').slice(-lines).join('\n'),
+  }
+  running.set(child, {
+    stop: async () => {
+      signalGroup(subprocess.pid, 'SIGTERM')
+      const force = setTimeout(() => signalGroup(subprocess.pid, 'SIGKILL'), GRACE_MS)
+      await subprocess.exited
+      clearTimeout(force)
+      signalGroup(subprocess.pid, 'SIGKILL')
+    },
+  })
+  return child
+}
+
+export async function stopChildren(): Promise<void> {
+  const stops = [...running.values()]
+  running.clear()
+  await Promise.all(stops.map((each) => each.stop()))
+}
+
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal)
+  } catch {
+    // The group has ended already.
+  }
+}
+
+/** Waits until the URL answers 200; throws with the child's log when it ends or takes too long. */
+export async function waitUntilReady(child: Child, url: string, timeoutMs: number): Promise<void> {
+  const deadline = Date.now() + timeoutMs
+  while (Date.now() < deadline) {
+    if (child.exitCode() !== null)
+      throw new Error(`${child.name} ended with ${child.exitCode()}\n${await child.logTail()}`)
+    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined)
+    await response?.body?.cancel()
+    if (response?.status === 200) return
+    await Bun.sleep(200)
+  }
+  throw new Error(`${child.name} is not ready after ${timeoutMs / 1000} s (${url})\n${await child.logTail()}`)
+}
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      const port = typeof address === 'object' && address ? address.port : 0
+      probe.close(() => resolve(port))
+    })
+  })
+}
+
+/** Only these reach a child: a developer's own keys or database must not take part in a test. */
+export function plainEnv(extra: Record<string, string>): Record<string, string> {
+  const env: Record<string, string> = {}
+  for (const name of ['PATH', 'HOME', 'TMPDIR', 'LANG']) {
+    const value = process.env[name]
+    if (value !== undefined) env[name] = value
+  }
+  return { ...env, ...extra }
+}

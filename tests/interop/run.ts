@@ -1,0 +1,67 @@
+/**
+ * Official SDKs → this server → a real LiteLLM proxy → the fake provider. `bun run test:interop`.
+ * With `--proxy-only` the SDKs speak to LiteLLM itself, which shows whether a failure is ours or the proxy's.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startFakeProvider } from '../support/fake-provider'
+import { aiSdkSuite } from './ai-sdk'
+import { closing, report, say } from './checks'
+import { stopChildren } from './children'
+import { conversationSuite } from './conversations'
+import { MASTER_KEY, startLiteLlm } from './litellm'
+import { openAiSuite } from './openai-js'
+import { openAiPythonSuite } from './openai-python'
+import { preparePython } from './python-env'
+import { startServer, type Target } from './server'
+
+const LIMIT_MS = 8 * 60_000
+
+const proxyOnly = process.argv.includes('--proxy-only')
+const folder = mkdtempSync(join(tmpdir(), 'interop-'))
+const provider = startFakeProvider()
+
+async function main(): Promise<void> {
+  const python = await preparePython()
+  say('start LiteLLM')
+  const litellmUrl = await startLiteLlm(python.litellm, provider.url, folder)
+  const target = await targetFor(litellmUrl)
+  const setup = { target, provider, proxyOnly }
+  await openAiSuite(setup)
+  await openAiPythonSuite(setup, python.python)
+  await aiSdkSuite(setup)
+  if (proxyOnly) say('leave out the conversation suite: LiteLLM keeps no conversations')
+  else await conversationSuite(setup)
+}
+
+async function targetFor(litellmUrl: string): Promise<Target> {
+  if (proxyOnly) return { origin: litellmUrl, baseURL: `${litellmUrl}/v1`, apiKey: MASTER_KEY }
+  say('start this server')
+  return startServer(litellmUrl, folder)
+}
+
+async function finish(): Promise<never> {
+  await stopChildren()
+  await provider.stop()
+  rmSync(folder, { recursive: true, force: true })
+  process.exit(closing() ? 0 : 1)
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    report('runs to its end', `stopped by ${signal}`)
+    void finish()
+  })
+}
+setTimeout(() => {
+  report('runs to its end', `no end after ${LIMIT_MS / 60_000} minutes`)
+  void finish()
+}, LIMIT_MS)
+
+try {
+  await main()
+} catch (error) {
+  report('runs to its end', error instanceof Error ? error.message : String(error))
+}
+await finish()
