@@ -11,7 +11,10 @@ import { exitWithParent } from './lib/process'
 
 const upstream = process.env.UPSTREAM ?? 'http://127.0.0.1:9001'
 const parse = process.env.MODE === 'parse'
-const HEADERS = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }
+const HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+}
 
 interface Chunk {
   id?: string
@@ -20,7 +23,10 @@ interface Chunk {
 async function ask(request: Request): Promise<Response> {
   return fetch(upstream + new URL(request.url).pathname, {
     method: request.method,
-    headers: { 'content-type': 'application/json', authorization: request.headers.get('authorization') ?? '' },
+    headers: {
+      'content-type': 'application/json',
+      authorization: request.headers.get('authorization') ?? '',
+    },
     body: await request.text(),
     signal: request.signal,
     timeout: false,

@@ -123,7 +123,12 @@ function orderOf(body: ChatBody): Order {
   const withUsage = body.stream_options?.include_usage === true
   if (model.endsWith('bench:idle')) return { tokens: 1, perSecond: 0, idle: true, withUsage }
   const [, tokens = '8', perSecond = '0'] = /bench:(\d+)x(\d+)$/.exec(model) ?? []
-  return { tokens: Number(tokens), perSecond: Number(perSecond), idle: false, withUsage }
+  return {
+    tokens: Number(tokens),
+    perSecond: Number(perSecond),
+    idle: false,
+    withUsage,
+  }
 }
 
 const routes: Readonly<Record<string, (connection: Connection, request: RawRequest) => void>> = {

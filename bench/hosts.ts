@@ -33,7 +33,11 @@ export abstract class Host {
     const since = performance.now()
     this.#managed = start({
       command: [process.execPath, join(root, this.script)],
-      env: { PORT: String(this.#port), BUN_CONFIG_MAX_HTTP_REQUESTS: '65535', ...this.env() },
+      env: {
+        PORT: String(this.#port),
+        BUN_CONFIG_MAX_HTTP_REQUESTS: '65535',
+        ...this.env(),
+      },
       cpus: this.cpus,
       cwd: root,
     })
@@ -139,7 +143,11 @@ export class ChatServer extends Host {
   }
 
   async #newKey(): Promise<string> {
-    const account = { email: `bench-${crypto.randomUUID()}@example.com`, password: crypto.randomUUID(), name: 'Bench' }
+    const account = {
+      email: `bench-${crypto.randomUUID()}@example.com`,
+      password: crypto.randomUUID(),
+      name: 'Bench',
+    }
     const { tokens } = await this.#post<{ tokens: { access_token: string } }>('/api/v1/auth/register', account)
     const { data } = await this.#post<{ data: { key: string } }>('/v1/keys', { name: 'bench' }, tokens.access_token)
     return data.key
@@ -148,7 +156,10 @@ export class ChatServer extends Host {
   async #post<T>(path: string, body: object, token = ''): Promise<T> {
     const response = await fetch(this.origin + path, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...(token === '' ? {} : { authorization: `Bearer ${token}` }) },
+      headers: {
+        'content-type': 'application/json',
+        ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+      },
       body: JSON.stringify(body),
     })
     if (!response.ok) throw new Error(`POST ${path}: ${response.status} ${(await response.text()).slice(0, 300)}`)

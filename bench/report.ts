@@ -98,7 +98,7 @@ function byScenario(title: string, rows: readonly LatencyRow[], cell: (row: Late
 function throughput({ throughput: rows, plan }: Results): string {
   const { concurrency, tokens } = plan.throughput
   return table(
-    `Closed loop, ${concurrency} workers, answers of ${tokens} tokens at full speed (direct = ceiling of load and upstream)`,
+    `Closed loop, ${concurrency} workers, answers of ${tokens} tokens at full speed (direct = the bench's ceiling)`,
     ['', 'requests/s', 'frames/s', 'CPU per answer, ms', 'CPU per frame, µs', 'cores used'],
     rows.map((r) => [
       r.target,
@@ -195,5 +195,6 @@ function fixed(value: number | undefined, digits: number): string {
 }
 
 function plus(value: number, digits: number): string {
+  if (Number.isNaN(value)) return '–'
   return `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`
 }

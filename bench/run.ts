@@ -34,7 +34,11 @@ interface Options {
 
 function options(): Options {
   const { values } = parseArgs({
-    options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, skip: { type: 'string' } },
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      skip: { type: 'string' },
+    },
   })
   return {
     quick: values.quick,
@@ -77,7 +81,14 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
   const measured = { start, latency, throughput, hold, idle, soak }
   const { problems, elapsedSeconds: seconds } = context
   await Promise.all([load.stop(), upstream.stop(), cast.postgres?.stop()])
-  return { machine: where, mode: isQuick ? 'quick' : 'full', plan, seconds, ...measured, problems }
+  return {
+    machine: where,
+    mode: isQuick ? 'quick' : 'full',
+    plan,
+    seconds,
+    ...measured,
+    problems,
+  }
 }
 
 async function latencies(context: Context, targets: readonly Target[]): Promise<LatencyRow[]> {

@@ -37,7 +37,11 @@ export async function assemble(upstream: Upstream, wished: ReadonlySet<TargetNam
   if (wished.has('parse')) add('parse', 'bare Bun proxy, parse + re-emit', new BareProxy('parse', upstream))
   const servers = (['stateless', 'pglite', 'postgres'] as const).filter((name) => wished.has(name))
   if (servers.length > 0 && !existsSync(join(root, 'src/index.ts'))) {
-    return { targets, postgres: undefined, missing: [`${servers.join(', ')}: src/index.ts does not exist`] }
+    return {
+      targets,
+      postgres: undefined,
+      missing: [`${servers.join(', ')}: src/index.ts does not exist`],
+    }
   }
   const embedded = new ChatServer(upstream)
   if (wished.has('stateless')) add('stateless', 'this server, stateless', embedded)

@@ -27,7 +27,10 @@ export function createApp(services: Services) {
   const address = clientAddress({ trustProxy: config.server.trustProxy })
   return new Elysia({
     name: 'ai-chat-orchestrator',
-    serve: { maxRequestBodySize: config.server.maxBodyBytes * 2, idleTimeout: 60 },
+    serve: {
+      maxRequestBodySize: config.server.maxBodyBytes * 2,
+      idleTimeout: 60,
+    },
   })
     .use(errors({ dialect, onError: services.onError }))
     .use(requestLog({ metrics: services.metrics, onDone: services.onRequest }))

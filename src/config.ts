@@ -41,7 +41,10 @@ export function loadConfig(env: Env) {
       host: read.text('HOST', '0.0.0.0'),
       port: read.int('PORT', 8000, { min: 0, max: 65535 }),
       /** Bytes a request body may have. */
-      maxBodyBytes: read.int('MAX_BODY_BYTES', 10_485_760, { min: 1024, max: 1_073_741_824 }),
+      maxBodyBytes: read.int('MAX_BODY_BYTES', 10_485_760, {
+        min: 1024,
+        max: 1_073_741_824,
+      }),
       /** Exact origins, or `*` for any (never with credentials). */
       corsOrigins: read.list('CORS_ORIGINS', ['*']),
       /** Take the client address from `X-Real-IP` / `X-Forwarded-For`. Only behind a proxy that sets them. */
@@ -50,7 +53,10 @@ export function loadConfig(env: Env) {
       drainTimeout: read.int('DRAIN_TIMEOUT', 30, { min: 0, max: 3600 }),
     },
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
-    metrics: { enabled: read.bool('ENABLE_METRICS', true), token: read.secret('METRICS_TOKEN', 16).value },
+    metrics: {
+      enabled: read.bool('ENABLE_METRICS', true),
+      token: read.secret('METRICS_TOKEN', 16).value,
+    },
     store: {
       databaseUrl: read.url('DATABASE_URL', ['postgres:', 'postgresql:']),
       dataDir,
@@ -61,7 +67,10 @@ export function loadConfig(env: Env) {
     auth: {
       /** Signs our own access tokens; filled in below. */
       signingKey: new Uint8Array() as Uint8Array,
-      accessTokenMinutes: read.int('JWT_EXPIRE_MINUTES', 15, { min: 1, max: 1440 }),
+      accessTokenMinutes: read.int('JWT_EXPIRE_MINUTES', 15, {
+        min: 1,
+        max: 1440,
+      }),
       /** Tokens of another issuer (Supabase Auth or your own); absent when none is configured. */
       external: externalIssuer(),
     },
@@ -69,7 +78,10 @@ export function loadConfig(env: Env) {
       litellm: provider(read.url('LITELLM_URL'), read.text('LITELLM_MASTER_KEY')),
       openai: openAiProvider(read.url('OPENAI_BASE_URL'), read.text('OPENAI_API_KEY')),
       defaultModel: read.text('DEFAULT_MODEL'),
-      maxContextMessages: read.int('MAX_CONTEXT_MESSAGES', 100, { min: 1, max: 10_000 }),
+      maxContextMessages: read.int('MAX_CONTEXT_MESSAGES', 100, {
+        min: 1,
+        max: 10_000,
+      }),
       /** Milliseconds. */
       timeouts: {
         connect: 1000 * read.int('CONNECT_TIMEOUT', 30, { min: 1, max: 3600 }),

@@ -69,5 +69,10 @@ export interface ErrorBody {
 
 /** The error object of our own surface: inside the envelope, inside a stream frame, on a stored run. */
 export function errorBody(error: AppError, requestId: string | null): ErrorBody {
-  return { message: error.message, code: error.code, details: error.details ?? null, request_id: requestId }
+  return {
+    message: error.message,
+    code: error.code,
+    details: error.details ?? null,
+    request_id: requestId,
+  }
 }

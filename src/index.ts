@@ -20,28 +20,34 @@ if (!process.env.BUN_CONFIG_MAX_HTTP_REQUESTS) {
 
 const services = await wire(config, log).catch((error: unknown) => fail(error))
 const app = createApp(services)
-app.listen({ hostname: config.server.host, port: config.server.port, reusePort: false })
+const { server } = app.listen({
+  hostname: config.server.host,
+  port: config.server.port,
+  reusePort: false,
+})
 void greet()
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void drain(signal))
 
-/** Readiness first, so that load balancers look elsewhere; then no new work; then what runs may finish. */
+/**
+ * Readiness first, so that load balancers look elsewhere, while what runs may finish; then the door is closed, then the
+ * database. A second signal means now.
+ */
 async function drain(signal: string) {
   log.info({ signal, active_runs: services.runs.active }, 'stopping')
-  const deadline = Date.now() + config.server.drainTimeout * 1000
-  services.health.draining = true
-  // A second signal means now.
   for (const again of ['SIGTERM', 'SIGINT'] as const) process.once(again, () => process.exit(1))
-  const closed = app.stop()
-  await services.close(config.server.drainTimeout * 1000)
-  await Promise.race([closed, Bun.sleep(Math.max(0, deadline - Date.now()))])
-  await app.stop(true)
+  services.health.draining = true
+  await services.runs.close(config.server.drainTimeout * 1000)
+  // Readers get their last frames; whoever does not take them within two seconds is not listening.
+  await Promise.race([server?.stop(), Bun.sleep(2000)])
+  await server?.stop(true)
+  await services.close()
   log.info('stopped')
   process.exit(0)
 }
 
 async function greet() {
-  const { port } = app.server ?? config.server
+  const { port } = server ?? config.server
   const base = `http://localhost:${port}`
   const model = await services.models.defaultModel().catch((error: Error) => `none (${error.message})`)
   log.info({ url: base, docs: `${base}/docs`, model, store: services.store.kind }, 'ready')

@@ -21,7 +21,10 @@ export const openLog = (level: string) =>
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
-    redact: { paths: SECRET.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '[hidden]' },
+    redact: {
+      paths: SECRET.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
+      censor: '[hidden]',
+    },
     serializers: { err: describeError },
   })
 
@@ -41,5 +44,11 @@ function describeError(error: unknown): unknown {
     ?.split('\n')
     .filter((line) => /^\s+at /.test(line))
     .slice(0, 12)
-  return { name, message, code, stack: frames, ...(cause ? { cause: describeError(cause) } : {}) }
+  return {
+    name,
+    message,
+    code,
+    stack: frames,
+    ...(cause ? { cause: describeError(cause) } : {}),
+  }
 }

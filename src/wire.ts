@@ -64,7 +64,14 @@ export async function wire(config: Config, log: Log) {
     runs,
     accounts,
     keys: new Keys(store, accounts, now),
-    chat: new Chat({ store, runs, models, instanceId, maxContextMessages: config.llm.maxContextMessages, now }),
+    chat: new Chat({
+      store,
+      runs,
+      models,
+      instanceId,
+      maxContextMessages: config.llm.maxContextMessages,
+      now,
+    }),
     conversations: new Conversations(store, runs, now),
     health: new Health(dependencies({ store, redis, models })),
     info: {
@@ -79,9 +86,8 @@ export async function wire(config: Config, log: Log) {
       const level = ERRORS[error.code].log
       if (level !== 'none') log[level]({ err: error, method: request.method, request_id: requestId }, error.message)
     },
-    /** Gives running answers `ms` to finish, then closes everything. */
-    async close(ms: number) {
-      await runs.close(ms)
+    /** Closes what is open. Runs must have been closed before. */
+    async close() {
       redis?.disconnect()
       await store.close()
     },
@@ -92,7 +98,14 @@ async function openStore({ store }: Config, log: Log): Promise<Store> {
   if (store.databaseUrl) {
     const { openPostgres } = await import('./store/postgres')
     const onError = (err: Error) => log.warn({ err }, 'a database connection broke')
-    return sqlStore('postgres', openPostgres({ url: store.databaseUrl, poolSize: store.poolSize, onError }))
+    return sqlStore(
+      'postgres',
+      openPostgres({
+        url: store.databaseUrl,
+        poolSize: store.poolSize,
+        onError,
+      }),
+    )
   }
   // Not loaded at all when it is not used: the embedded database is 200 MB of memory.
   const { openPglite } = await import('./store/pglite')
@@ -114,7 +127,16 @@ function openRedis(url: string, log: Log): Redis {
 function openModels({ llm }: Config, metrics: Metrics): ModelDirectory {
   const { litellm, openai, timeouts, defaultModel } = llm
   const providers: Provider[] = [
-    ...(litellm ? [openAiCompatible({ name: 'litellm', ...litellm, personalKeys: true, timeouts })] : []),
+    ...(litellm
+      ? [
+          openAiCompatible({
+            name: 'litellm',
+            ...litellm,
+            personalKeys: true,
+            timeouts,
+          }),
+        ]
+      : []),
     ...(openai ? [openAiCompatible({ name: 'openai', ...openai, timeouts })] : []),
   ].map((provider) => metered(provider, metrics))
   const [first, ...others] = providers

@@ -13,7 +13,12 @@ export class LoadProcess {
 
   constructor() {
     const command = [process.execPath, join(root, 'bench/load.ts')]
-    this.#managed = start({ command, env: {}, cpus: otherCpus, ownStdout: true })
+    this.#managed = start({
+      command,
+      env: {},
+      cpus: otherCpus,
+      ownStdout: true,
+    })
     this.#lines = linesOf(this.#managed.child.stdout)
   }
 

@@ -38,7 +38,13 @@ async function privateCluster(): Promise<Cluster> {
   )
   const settings = ['-c', 'listen_addresses=127.0.0.1', '-p', String(port), '-k', dir]
   const cmd = pin(otherCpus, asPostgres([join(bin, 'postgres'), '-D', data, ...settings]))
-  const child = Bun.spawn({ cmd, cwd: '/', stdin: 'ignore', stdout: 'ignore', stderr: Bun.file(join(dir, 'log')) })
+  const child = Bun.spawn({
+    cmd,
+    cwd: '/',
+    stdin: 'ignore',
+    stdout: 'ignore',
+    stderr: Bun.file(join(dir, 'log')),
+  })
   atEnd(() => {
     if (child.exitCode === null) Bun.spawnSync(asPostgres([join(bin, 'pg_ctl'), '-D', data, 'stop', '-m', 'immediate']))
     rmSync(dir, { recursive: true, force: true })
@@ -87,7 +93,14 @@ function asPostgres(command: string[]): string[] {
 }
 
 async function run(cmd: string[]): Promise<void> {
-  const child = Bun.spawn({ cmd, cwd: '/', stdin: 'ignore', stdout: 'ignore', stderr: 'pipe', timeout: 30_000 })
+  const child = Bun.spawn({
+    cmd,
+    cwd: '/',
+    stdin: 'ignore',
+    stdout: 'ignore',
+    stderr: 'pipe',
+    timeout: 30_000,
+  })
   const [code, errors] = await Promise.all([child.exited, new Response(child.stderr).text()])
   if (code !== 0) throw new Error(`${cmd.join(' ')}: ${errors.trim()}`)
 }

@@ -45,5 +45,9 @@ function one(pid: number): ProcSample {
 }
 
 function sum(a: ProcSample, b: ProcSample): ProcSample {
-  return { rssMb: a.rssMb + b.rssMb, peakMb: a.peakMb + b.peakMb, cpuSeconds: a.cpuSeconds + b.cpuSeconds }
+  return {
+    rssMb: a.rssMb + b.rssMb,
+    peakMb: a.peakMb + b.peakMb,
+    cpuSeconds: a.cpuSeconds + b.cpuSeconds,
+  }
 }

@@ -83,7 +83,12 @@ export function pin(cores: string | undefined, command: readonly string[]): stri
 export function start(options: SpawnOptions): Managed {
   const child = Bun.spawn({
     cmd: pin(options.cpus, options.command),
-    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', BENCH_CHILD: '1', ...options.env },
+    env: {
+      PATH: process.env.PATH ?? '',
+      HOME: process.env.HOME ?? '',
+      BENCH_CHILD: '1',
+      ...options.env,
+    },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdin: 'pipe',
     stdout: 'pipe',
@@ -135,7 +140,11 @@ async function answers(url: string): Promise<boolean> {
 
 /** A port nobody listens on now. */
 export function freePort(): number {
-  const probe = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
+  const probe = Bun.listen({
+    hostname: '127.0.0.1',
+    port: 0,
+    socket: { data() {} },
+  })
   const { port } = probe
   probe.stop(true)
   return port

@@ -66,7 +66,12 @@ export class Tally {
     const now = this.aim.pid === undefined ? null : procSample(this.aim.pid)
     if (now === null || this.#use === null) return null
     const cpuSeconds = now.cpuSeconds - this.#use.cpuSeconds
-    return { rssMb: now.rssMb, peakMb: now.peakMb, cpuSeconds, cores: cpuSeconds / seconds }
+    return {
+      rssMb: now.rssMb,
+      peakMb: now.peakMb,
+      cpuSeconds,
+      cores: cpuSeconds / seconds,
+    }
   }
 }
 

@@ -24,7 +24,14 @@ export async function idle(job: IdleJob): Promise<IdleResult> {
   const open = job.streams - ended.length
   crew.dismiss()
   const kbPerStream = before === null || after === null ? null : ((after - before) * 1024) / job.streams
-  return { streams: job.streams, open, problems: tally.problems, rssBeforeMb: before, rssAfterMb: after, kbPerStream }
+  return {
+    streams: job.streams,
+    open,
+    problems: tally.problems,
+    rssBeforeMb: before,
+    rssAfterMb: after,
+    kbPerStream,
+  }
 }
 
 /** Opens streams over a time and returns, once all have said their first token, the list of those that ended. */

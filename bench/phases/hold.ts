@@ -22,12 +22,27 @@ export async function holdPhase(context: Context, targets: readonly Target[]): P
     const result = await context.alone(what, rampSeconds + seconds * 1.5 + 5, target, async () => {
       const aim = aimAt(target, Math.round(seconds * tokensPerSecond), tokensPerSecond)
       await context.upstream.takeWorstLagMs()
-      const held = await context.load.run({ mode: 'hold', aim, streams, rampSeconds, seconds })
-      return { ...held, upstreamLagMs: await context.upstream.takeWorstLagMs() }
+      const held = await context.load.run({
+        mode: 'hold',
+        aim,
+        streams,
+        rampSeconds,
+        seconds,
+      })
+      return {
+        ...held,
+        upstreamLagMs: await context.upstream.takeWorstLagMs(),
+      }
     })
     if (result === undefined) continue
     context.check(what, result)
-    rows.push({ target: target.label, streams, tokensPerSecond, direct: target.direct, ...result })
+    rows.push({
+      target: target.label,
+      streams,
+      tokensPerSecond,
+      direct: target.direct,
+      ...result,
+    })
   }
   return rows
 }

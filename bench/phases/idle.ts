@@ -14,7 +14,11 @@ export async function idlePhase(context: Context, targets: readonly Target[]): P
     context.say(what)
     const result = await context.alone(what, 5 + 2 * context.plan.idle.settleSeconds, target, async () => {
       const aim = aimAt(target, 1, 'idle')
-      const measured = await context.load.run({ mode: 'idle', aim, ...context.plan.idle })
+      const measured = await context.load.run({
+        mode: 'idle',
+        aim,
+        ...context.plan.idle,
+      })
       await context.upstream.release()
       return measured
     })

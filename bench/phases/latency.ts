@@ -51,9 +51,23 @@ function jobOf(scenario: Scenario, target: Target): Job & { readonly mode: 'clos
   const aim = aimAt(target, tokens, tokensPerSecond)
   const spreadMs = concurrency > 1 ? (tokens / tokensPerSecond) * 1000 : 0
   if (scenario.kind === 'closed') {
-    return { mode: 'closed', aim, concurrency, requests, seconds: 8, warmup: concurrency === 1 ? 5 : 1, spreadMs }
+    return {
+      mode: 'closed',
+      aim,
+      concurrency,
+      requests,
+      seconds: 8,
+      warmup: concurrency === 1 ? 5 : 1,
+      spreadMs,
+    }
   }
-  return { mode: 'open', aim, perSecond, requests, warmup: Math.ceil((perSecond * tokens * 1.5) / tokensPerSecond) }
+  return {
+    mode: 'open',
+    aim,
+    perSecond,
+    requests,
+    warmup: Math.ceil((perSecond * tokens * 1.5) / tokensPerSecond),
+  }
 }
 
 function row(scenario: Scenario, target: Target, own: readonly LoadResult[], base: readonly LoadResult[]): LatencyRow {

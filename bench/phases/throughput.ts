@@ -21,7 +21,15 @@ export async function throughputPhase(context: Context, targets: readonly Target
   for (let round = 0; round < rounds; round++) {
     for (const [target, own] of results) {
       const aim = aimAt(target, tokens, 0)
-      const job = { mode: 'closed', aim, concurrency, requests: 1_000_000, seconds, warmup: 2, spreadMs: 0 } as const
+      const job = {
+        mode: 'closed',
+        aim,
+        concurrency,
+        requests: 1_000_000,
+        seconds,
+        warmup: 2,
+        spreadMs: 0,
+      } as const
       const what = `throughput, ${target.label}`
       const result = await context.attempt(what, seconds + 4, () => context.load.run(job))
       if (result === undefined) continue
@@ -34,7 +42,10 @@ export async function throughputPhase(context: Context, targets: readonly Target
 
 function row(target: Target, own: readonly LoadResult[]): ThroughputRow {
   const mid = (pick: (result: LoadResult) => number) => median(own.map(pick))
-  const rates = { requestsPerSecond: mid((r) => r.requestsPerSecond), framesPerSecond: mid((r) => r.framesPerSecond) }
+  const rates = {
+    requestsPerSecond: mid((r) => r.requestsPerSecond),
+    framesPerSecond: mid((r) => r.framesPerSecond),
+  }
   // The upstream shares its core with the load, and its own CPU is not what is compared.
   const known = !target.direct && own.every((r) => r.process !== null && r.complete > 0)
   const cpu = (per: (r: LoadResult) => number) =>

@@ -32,7 +32,13 @@ export class ChunkWriter {
   /** Facts that every chunk from now on carries (`system_fingerprint`, …). */
   meta(fields: Record<string, unknown>): void {
     const { id, created, model } = this.header
-    const top = JSON.stringify({ id, object: 'chat.completion.chunk', created, model, ...fields })
+    const top = JSON.stringify({
+      id,
+      object: 'chat.completion.chunk',
+      created,
+      model,
+      ...fields,
+    })
     this.head = `${top.slice(0, -1)},"choices":[{"index":`
     this.tail = `}]${this.usageSlot ? ',"usage":null' : ''}}`
   }
@@ -62,7 +68,16 @@ export class ChunkWriter {
   /** The chunk without choices that carries the usage, at the very end. */
   usage(usage: unknown): string {
     const { id, created, model } = this.header
-    return sseFrame(JSON.stringify({ id, object: 'chat.completion.chunk', created, model, choices: [], usage }))
+    return sseFrame(
+      JSON.stringify({
+        id,
+        object: 'chat.completion.chunk',
+        created,
+        model,
+        choices: [],
+        usage,
+      }),
+    )
   }
 
   private closing(fields: Record<string, unknown> | undefined): string {

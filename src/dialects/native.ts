@@ -21,10 +21,17 @@ export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
       case 'start':
         return chunks.role(0, { seq, fields: event.fields })
       case 'delta':
-        return chunks.delta(event.index, event.delta, { logprobs: event.logprobs, seq })
+        return chunks.delta(event.index, event.delta, {
+          logprobs: event.logprobs,
+          seq,
+        })
       case 'done': {
         const { finishReason, usage, costUsd } = event
-        const fields = { usage, cost_usd: costUsd, finish_reason: finishReason }
+        const fields = {
+          usage,
+          cost_usd: costUsd,
+          finish_reason: finishReason,
+        }
         return chunks.finish(0, openAiReason(finishReason), { seq, fields }) + DONE
       }
       case 'error':

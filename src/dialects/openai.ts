@@ -27,7 +27,15 @@ export const openAiStatus = (error: AppError): number => (error.status === 422 ?
 export function openAiError(error: AppError, requestId: string | null = null) {
   const type = TYPES[error.code] ?? (openAiStatus(error) < 500 ? 'invalid_request_error' : 'server_error')
   const param = firstField(error.details)
-  return { error: { message: error.message, type, param, code: CODES[error.code] ?? null, request_id: requestId } }
+  return {
+    error: {
+      message: error.message,
+      type,
+      param,
+      code: CODES[error.code] ?? null,
+      request_id: requestId,
+    },
+  }
 }
 
 function firstField(details: unknown): string | null {
@@ -84,7 +92,10 @@ export function openAiRunFrames({ header, includeUsage }: OpenAiStreamOptions): 
       case 'start':
         return chunks.role(0, { seq, fields: event.fields })
       case 'delta':
-        return chunks.delta(event.index, event.delta, { logprobs: event.logprobs, seq })
+        return chunks.delta(event.index, event.delta, {
+          logprobs: event.logprobs,
+          seq,
+        })
       case 'done':
         return (
           chunks.finish(0, openAiReason(event.finishReason), { seq }) +
@@ -95,7 +106,15 @@ export function openAiRunFrames({ header, includeUsage }: OpenAiStreamOptions): 
         const { message, code, request_id } = event.error
         const type = TYPES[code] ?? 'server_error'
         return sseFrame(
-          JSON.stringify({ error: { message, type, param: null, code: CODES[code] ?? null, request_id } }),
+          JSON.stringify({
+            error: {
+              message,
+              type,
+              param: null,
+              code: CODES[code] ?? null,
+              request_id,
+            },
+          }),
           seq,
         )
       }
@@ -124,8 +143,16 @@ export async function runCompletion(events: AsyncIterable<RunBatch>, header: Chu
       else if (event.type === 'error') throw new AppError(event.error.code, event.error.message)
       else {
         whole.usage = event.usage
-        whole.add({ type: 'finish', index: 0, reason: openAiReason(event.finishReason) })
-        facts = { ...facts, cost_usd: event.costUsd, finish_reason: event.finishReason }
+        whole.add({
+          type: 'finish',
+          index: 0,
+          reason: openAiReason(event.finishReason),
+        })
+        facts = {
+          ...facts,
+          cost_usd: event.costUsd,
+          finish_reason: event.finishReason,
+        }
       }
     }
   }
@@ -139,5 +166,13 @@ function completionObject(whole: Accumulator, { id, created, model }: ChunkHeade
     logprobs,
     finish_reason: finishReason ?? 'stop',
   }))
-  return { id, object: 'chat.completion', created, model, ...whole.meta, choices, usage: whole.usage }
+  return {
+    id,
+    object: 'chat.completion',
+    created,
+    model,
+    ...whole.meta,
+    choices,
+    usage: whole.usage,
+  }
 }

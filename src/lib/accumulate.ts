@@ -36,7 +36,12 @@ export class Accumulator {
   private choice(index: number): Choice {
     const known = this.byIndex.get(index)
     if (known) return known
-    const choice: Choice = { index, message: { role: 'assistant', content: null }, finishReason: null, logprobs: null }
+    const choice: Choice = {
+      index,
+      message: { role: 'assistant', content: null },
+      finishReason: null,
+      logprobs: null,
+    }
     this.byIndex.set(index, choice)
     return choice
   }

@@ -15,4 +15,7 @@ export const paged = <T>(items: T[], { page, limit }: Page, total: number): Page
 })
 
 /** The envelope of every successful answer of our own surface. */
-export const ok = <T>(data: T): { success: true; data: T } => ({ success: true, data })
+export const ok = <T>(data: T): { success: true; data: T } => ({
+  success: true,
+  data,
+})

@@ -18,7 +18,9 @@ export function validationError(where: string, issues: Iterable<Issue>): AppErro
   const list = [...fields].map(([path, message]) => ({ path, message }))
   const [first] = list
   const message = first ? `${first.path}: ${first.message}` : `The ${where} is not valid`
-  return new AppError('VALIDATION_ERROR', message, { details: { in: where, fields: list } })
+  return new AppError('VALIDATION_ERROR', message, {
+    details: { in: where, fields: list },
+  })
 }
 
 function say({ message, schema }: Issue): string {

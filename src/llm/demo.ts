@@ -37,10 +37,18 @@ export function demoModel({ pace = PACE } = {}): Provider {
         yield word
       }
       const prompt = request.messages.reduce((sum, message) => sum + countWords(textOf(message)), 0)
-      yield { type: 'finish', index: 0, reason: said.length < words.length ? 'length' : 'stop' }
+      yield {
+        type: 'finish',
+        index: 0,
+        reason: said.length < words.length ? 'length' : 'stop',
+      }
       yield {
         type: 'usage',
-        usage: { prompt_tokens: prompt, completion_tokens: said.length, total_tokens: prompt + said.length },
+        usage: {
+          prompt_tokens: prompt,
+          completion_tokens: said.length,
+          total_tokens: prompt + said.length,
+        },
       }
     },
   }

@@ -56,7 +56,10 @@ export class ModelDirectory {
 
   /** How to see, per provider, whether it answers: what `/health` does. */
   checks(): { name: string; check: () => Promise<void> }[] {
-    return this.providers.map((provider) => ({ name: provider.name, check: () => this.refresh(provider) }))
+    return this.providers.map((provider) => ({
+      name: provider.name,
+      check: () => this.refresh(provider),
+    }))
   }
 
   private async modelsOf(provider: Provider): Promise<ModelInfo[]> {

@@ -13,7 +13,12 @@ export interface StreamObserver {
 /** A provider that is watched. */
 export const metered = (provider: Provider, observer: StreamObserver): Provider => ({
   ...provider,
-  stream: (request, signal) => watched(provider.stream(request, signal), { name: provider.name, signal, observer }),
+  stream: (request, signal) =>
+    watched(provider.stream(request, signal), {
+      name: provider.name,
+      signal,
+      observer,
+    }),
 })
 
 async function* watched(

@@ -55,7 +55,11 @@ export function openAiCompatible({
     },
     async models(signal) {
       try {
-        const response = await fetch(`${baseUrl}/models`, { headers: headers(), signal, redirect: 'error' })
+        const response = await fetch(`${baseUrl}/models`, {
+          headers: headers(),
+          signal,
+          redirect: 'error',
+        })
         if (!response.ok) throw await refused(response)
         return toModels(await response.json(), name)
       } catch (error) {
@@ -80,7 +84,10 @@ function post(
       model,
       messages,
       stream: true,
-      stream_options: { ...(params.stream_options as object | undefined), include_usage: true },
+      stream_options: {
+        ...(params.stream_options as object | undefined),
+        include_usage: true,
+      },
     }),
     signal,
     // A redirect could carry the key and the conversation to another host.
@@ -192,7 +199,11 @@ export class Chunks {
       this.delta(index, choice.delta ?? {}, choice.logprobs)
       if (choice.finish_reason) {
         this.finished = true
-        this.events.push({ type: 'finish', index, reason: choice.finish_reason })
+        this.events.push({
+          type: 'finish',
+          index,
+          reason: choice.finish_reason,
+        })
       }
     }
     if (chunk.usage) this.events.push({ type: 'usage', usage: chunk.usage })
@@ -211,7 +222,13 @@ export class Chunks {
     if (keys.length === 0 && !logprobs) return
     const text = keys.length === 1 && index === 0 && !logprobs ? said.content : undefined
     if (typeof text === 'string') this.events.push(text)
-    else this.events.push({ type: 'delta', index, delta: said, ...(logprobs ? { logprobs } : {}) })
+    else
+      this.events.push({
+        type: 'delta',
+        index,
+        delta: said,
+        ...(logprobs ? { logprobs } : {}),
+      })
   }
 }
 

@@ -9,7 +9,9 @@ export const clientAddress = ({ trustProxy }: { trustProxy: boolean }) =>
     const forwarded = trustProxy
       ? (headers['x-real-ip'] ?? headers['x-forwarded-for']?.split(',').at(-1)?.trim())
       : undefined
-    return { address: forwarded ?? server?.requestIP(request)?.address ?? 'local' }
+    return {
+      address: forwarded ?? server?.requestIP(request)?.address ?? 'local',
+    }
   })
 
 export type ClientAddress = ReturnType<typeof clientAddress>

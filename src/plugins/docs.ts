@@ -38,7 +38,11 @@ export function describe({ summary, description, tag, status = 200, open, ...res
 function success({ example, stream, contentType = 'application/json' }: Omit<Description, 'summary' | 'tag'>) {
   const content: Record<string, unknown> = {}
   if (example !== undefined) content[contentType] = { schema: schemaOf(example), example }
-  if (stream) content['text/event-stream'] = { schema: { type: 'string' }, example: stream }
+  if (stream)
+    content['text/event-stream'] = {
+      schema: { type: 'string' },
+      example: stream,
+    }
   return { description: 'Success', content }
 }
 
@@ -50,7 +54,12 @@ function failures(codes: ErrorCode[]) {
       status,
       {
         description: group.join(', '),
-        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' }, example: failure(group[0]) } },
+        content: {
+          'application/json': {
+            schema: { $ref: '#/components/schemas/Error' },
+            example: failure(group[0]),
+          },
+        },
       },
     ]),
   )
@@ -58,7 +67,12 @@ function failures(codes: ErrorCode[]) {
 
 const failure = (code: ErrorCode = 'INTERNAL_ERROR') => ({
   success: false,
-  error: { message: 'A sentence that says what to change', code, details: null, request_id: 'req-1' },
+  error: {
+    message: 'A sentence that says what to change',
+    code,
+    details: null,
+    request_id: 'req-1',
+  },
 })
 
 /** The JSON schema that an example shows. */
@@ -103,7 +117,9 @@ const FILES = {
 } as const
 
 const asset = (body: BodyInit, type: string) =>
-  new Response(body, { headers: { 'content-type': type, 'content-security-policy': CSP } })
+  new Response(body, {
+    headers: { 'content-type': type, 'content-security-policy': CSP },
+  })
 
 /**
  * `/openapi.json`, and `/docs` to read it with. The plugin writes the document; its own page loads scripts from a
@@ -118,7 +134,12 @@ export const docs = ({ version }: { version: string }) => {
         exclude: [/^\/docs/, '/openapi.json'],
         documentation: {
           openapi: '3.0.3',
-          info: { title: 'AI chat orchestrator', version, description: DESCRIPTION, license: { name: 'MIT' } },
+          info: {
+            title: 'AI chat orchestrator',
+            version,
+            description: DESCRIPTION,
+            license: { name: 'MIT' },
+          },
           components: {
             securitySchemes: {
               bearer: {
@@ -132,11 +153,15 @@ export const docs = ({ version }: { version: string }) => {
         },
       }),
     )
-    .get('/docs', () => asset(PAGE, 'text/html; charset=utf-8'), { detail: { hide: true } })
+    .get('/docs', () => asset(PAGE, 'text/html; charset=utf-8'), {
+      detail: { hide: true },
+    })
     .get('/docs/start.js', () => asset(START, 'text/javascript; charset=utf-8'), { detail: { hide: true } })
   for (const [name, type] of Object.entries(FILES)) {
     const file = Bun.file(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))
-    app.get(`/docs/${name}`, () => asset(file, type), { detail: { hide: true } })
+    app.get(`/docs/${name}`, () => asset(file, type), {
+      detail: { hide: true },
+    })
   }
   return app
 }

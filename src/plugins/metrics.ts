@@ -24,7 +24,11 @@ export class Metrics {
     }),
   )
   private readonly activeStreams = this.register(
-    new Gauge({ name: 'active_streams_gauge', help: 'Answers being made', registers: [] }),
+    new Gauge({
+      name: 'active_streams_gauge',
+      help: 'Answers being made',
+      registers: [],
+    }),
   )
   private readonly streams = this.register(
     new Counter({
@@ -81,7 +85,9 @@ export const metrics = (metrics: Metrics, { token }: { token: string | undefined
         throw new AppError('UNAUTHORIZED', 'Send METRICS_TOKEN as a bearer token')
       }
       const text = await metrics.registry.metrics()
-      return new Response(text, { headers: { 'content-type': metrics.registry.contentType } })
+      return new Response(text, {
+        headers: { 'content-type': metrics.registry.contentType },
+      })
     },
     {
       detail: describe({

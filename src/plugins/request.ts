@@ -24,7 +24,12 @@ export const requestLog = ({ metrics, onDone }: RequestLogOptions) => {
       const ms = performance.now() - (begun.get(request) ?? performance.now())
       const status = response instanceof Response ? response.status : Number(set.status ?? 200)
       // The template, never the path: ids would make a metric of their own each.
-      const line = { method: request.method, route: route || 'none', status, ms: Math.round(ms * 100) / 100 }
+      const line = {
+        method: request.method,
+        route: route || 'none',
+        status,
+        ms: Math.round(ms * 100) / 100,
+      }
       metrics.request(line)
       onDone({ ...line, request_id: String(set.headers['x-request-id']) })
     })

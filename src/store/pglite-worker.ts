@@ -1,5 +1,5 @@
 import { existsSync, fsyncSync } from 'node:fs'
-import { open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PGlite, type PGliteOptions } from '@electric-sql/pglite'
 import { pg_trgm } from '@electric-sql/pglite/contrib/pg_trgm'
@@ -64,7 +64,14 @@ async function handle(message: ToWorker): Promise<void> {
       current = message.session
       requests += 1
       return exchange(message.bytes, (bytes) =>
-        self.postMessage({ kind: 'bytes', session: message.session, bytes } satisfies FromWorker, [bytes.buffer]),
+        self.postMessage(
+          {
+            kind: 'bytes',
+            session: message.session,
+            bytes,
+          } satisfies FromWorker,
+          [bytes.buffer],
+        ),
       )
     case 'end':
       if (message.session === current && !closing) await endSession()
@@ -216,8 +223,12 @@ async function createCluster(dataDir: string): Promise<void> {
   }
   const staging = `${dataDir}.new`
   await rm(staging, { recursive: true, force: true })
+  await mkdir(staging, { mode: 0o700 })
   await new Bun.Archive(await Bun.file(TEMPLATE).bytes()).extract(staging)
-  const entries = await readdir(staging, { recursive: true, withFileTypes: true })
+  const entries = await readdir(staging, {
+    recursive: true,
+    withFileTypes: true,
+  })
   for (const entry of entries) await flushToDisk(join(entry.parentPath, entry.name))
   await flushToDisk(staging)
   await rename(staging, dataDir)

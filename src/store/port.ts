@@ -110,7 +110,12 @@ export interface Message {
 
 /** A message with its place among the alternatives at the same fork; `index` is 1-based. */
 export interface PlacedMessage extends Message {
-  siblings: { index: number; count: number; prev: string | null; next: string | null }
+  siblings: {
+    index: number
+    count: number
+    prev: string | null
+    next: string | null
+  }
 }
 
 export interface ConversationPatch {

@@ -9,7 +9,10 @@ export interface PostgresOptions {
 }
 
 /** Opens a pool on a real Postgres. Connections are made on demand. */
-export function openPostgres({ url, poolSize, onError }: PostgresOptions): { pool: Pool; close: () => Promise<void> } {
+export function openPostgres({ url, poolSize, onError }: PostgresOptions): {
+  pool: Pool
+  close: () => Promise<void>
+} {
   const pool = new Pool({
     connectionString: url,
     max: poolSize,

@@ -70,5 +70,7 @@ export async function grows(what: string, count: () => number, before: number): 
     if (count() > before) return
     await Bun.sleep(20)
   }
-  throw new assert.AssertionError({ message: `${what} does not grow within ${LATEST_CLOSE_MS} ms` })
+  throw new assert.AssertionError({
+    message: `${what} does not grow within ${LATEST_CLOSE_MS} ms`,
+  })
 }

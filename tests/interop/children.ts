@@ -3,9 +3,20 @@ import { openSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 
-export type Child = { name: string; pid: number; exitCode(): number | null; logTail(lines?: number): Promise<string> }
+export type Child = {
+  name: string
+  pid: number
+  exitCode(): number | null
+  logTail(lines?: number): Promise<string>
+}
 
-export type ChildOptions = { name: string; command: string[]; env: Record<string, string>; cwd: string; logDir: string }
+export type ChildOptions = {
+  name: string
+  command: string[]
+  env: Record<string, string>
+  cwd: string
+  logDir: string
+}
 
 const GRACE_MS = 5_000
 const running = new Map<Child, { stop(): Promise<void> }>()
@@ -14,7 +25,14 @@ export function startChild({ name, command, env, cwd, logDir }: ChildOptions): C
   const path = join(logDir, `${name}.log`)
   const log = openSync(path, 'a')
   // A group of its own, so that whatever the child starts ends with it.
-  const subprocess = Bun.spawn(command, { cwd, env, stdin: 'ignore', stdout: log, stderr: log, detached: true })
+  const subprocess = Bun.spawn(command, {
+    cwd,
+    env,
+    stdin: 'ignore',
+    stdout: log,
+    stderr: log,
+    detached: true,
+  })
   const child: Child = {
     name,
     pid: subprocess.pid,
@@ -53,7 +71,9 @@ export async function waitUntilReady(child: Child, url: string, timeoutMs: numbe
   while (Date.now() < deadline) {
     if (child.exitCode() !== null)
       throw new Error(`${child.name} ended with ${child.exitCode()}\n${await child.logTail()}`)
-    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined)
+    const response = await fetch(url, {
+      signal: AbortSignal.timeout(2_000),
+    }).catch(() => undefined)
     await response?.body?.cancel()
     if (response?.status === 200) return
     await Bun.sleep(200)

@@ -27,7 +27,10 @@ async function nativeApi({ target, provider, proxyOnly }: Setup): Promise<void> 
   const { check } = checksFor('native', proxyOnly)
 
   await check('streams a stored answer with its ids, cost and usage', async () => {
-    const { frames, done } = await speak(target, { model: 'echo', message: 'one two three' })
+    const { frames, done } = await speak(target, {
+      model: 'echo',
+      message: 'one two three',
+    })
     assert.equal(textOf(frames), 'one two three')
     const { conversation_id, branch_id, message_id, run_id } = frames[0] ?? {}
     for (const id of [conversation_id, branch_id, message_id, run_id]) assert.match(id ?? '', UUID)
@@ -46,19 +49,30 @@ async function nativeApi({ target, provider, proxyOnly }: Setup): Promise<void> 
   })
   await check('sends the whole path to the model', async () => {
     const conversation_id = await converse(target, 'my name is Ada')
-    await speak(target, { model: 'echo', message: 'who am I?', conversation_id })
+    await speak(target, {
+      model: 'echo',
+      message: 'who am I?',
+      conversation_id,
+    })
     assert.deepEqual(lastSent(provider), ['my name is Ada', 'my name is Ada', 'who am I?'])
   })
   await check('finishes an answer that its reader leaves', async () => {
     const before = provider.aborted()
-    const response = await nativeResponse(target, { model: 'brief-50', message: 'hi' })
+    const response = await nativeResponse(target, {
+      model: 'brief-50',
+      message: 'hi',
+    })
     const reader = response.body?.getReader()
     const first = new TextDecoder().decode((await reader?.read())?.value)
     await reader?.cancel()
     await Bun.sleep(1_500)
     assert.equal(provider.aborted(), before)
     const conversation_id = first.match(/"conversation_id":"([^"]+)"/)?.[1]
-    await speak(target, { model: 'echo', message: 'and then?', conversation_id })
+    await speak(target, {
+      model: 'echo',
+      message: 'and then?',
+      conversation_id,
+    })
     assert.match(String(lastSent(provider)[1]), /^t1 t2 .* t20$/)
   })
   for (const model of ['status-429', 'status-500', 'error-after-3', 'cut-after-3']) {
@@ -73,7 +87,12 @@ async function nativeApi({ target, provider, proxyOnly }: Setup): Promise<void> 
 
 async function boundSdk({ target, provider, proxyOnly }: Setup): Promise<void> {
   const { check } = checksFor('bound openai-js', proxyOnly)
-  const client = new OpenAI({ baseURL: target.baseURL, apiKey: target.apiKey, maxRetries: 0, timeout: 15_000 })
+  const client = new OpenAI({
+    baseURL: target.baseURL,
+    apiKey: target.apiKey,
+    maxRetries: 0,
+    timeout: 15_000,
+  })
   const bindTo = (id: string) => ({ headers: { 'X-Conversation-Id': id } })
   const create = client.chat.completions.create.bind(client.chat.completions)
 
@@ -84,7 +103,11 @@ async function boundSdk({ target, provider, proxyOnly }: Setup): Promise<void> {
     )
     assert.equal(textOf(chunks), 'second')
     assert.deepEqual(lastSent(provider), ['first', 'first', 'second'])
-    await speak(target, { model: 'echo', message: 'third', conversation_id: id })
+    await speak(target, {
+      model: 'echo',
+      message: 'third',
+      conversation_id: id,
+    })
     assert.deepEqual(lastSent(provider), ['first', 'first', 'second', 'second', 'third'])
   })
   await check('continues from a whole history', async () => {
@@ -92,12 +115,20 @@ async function boundSdk({ target, provider, proxyOnly }: Setup): Promise<void> {
     const history = [...asks('first'), { role: 'assistant' as const, content: 'first' }, ...asks('second')]
     const answer = await create({ model: 'echo', messages: history }, bindTo(id))
     assert.equal(answer.choices[0]?.message.content, 'second')
-    await speak(target, { model: 'echo', message: 'third', conversation_id: id })
+    await speak(target, {
+      model: 'echo',
+      message: 'third',
+      conversation_id: id,
+    })
     assert.deepEqual(lastSent(provider), ['first', 'first', 'second', 'second', 'third'])
   })
   await check('is bound by conversation_id in the body too', async () => {
     const id = await converse(target, 'first')
-    const body = { model: 'echo', messages: asks('second'), conversation_id: id }
+    const body = {
+      model: 'echo',
+      messages: asks('second'),
+      conversation_id: id,
+    }
     await create(body)
     assert.deepEqual(lastSent(provider), ['first', 'first', 'second'])
     assert.equal(provider.requests.at(-1)?.body?.conversation_id, undefined)
@@ -133,12 +164,17 @@ async function speak(target: Target, body: object): Promise<{ frames: Frame[]; d
 }
 
 const native = <T>(target: Target, body: object): Promise<T> =>
-  post<T>(`${target.baseURL}/chat/completions`, body, { authorization: `Bearer ${target.apiKey}` })
+  post<T>(`${target.baseURL}/chat/completions`, body, {
+    authorization: `Bearer ${target.apiKey}`,
+  })
 
 const nativeResponse = (target: Target, body: object): Promise<Response> =>
   fetch(`${target.baseURL}/chat/completions`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${target.apiKey}` },
+    headers: {
+      'content-type': 'application/json',
+      authorization: `Bearer ${target.apiKey}`,
+    },
     body: JSON.stringify({ stream: true, ...body }),
     signal: AbortSignal.timeout(15_000),
   })

@@ -57,15 +57,26 @@ export async function startLiteLlm(command: string, providerUrl: string, folder:
 
 /** LiteLLM reads YAML, and JSON is YAML. */
 function configFor(providerUrl: string): unknown {
-  const price = { input_cost_per_token: 0.000001, output_cost_per_token: 0.000002 }
+  const price = {
+    input_cost_per_token: 0.000001,
+    output_cost_per_token: 0.000002,
+  }
   const routes = Object.entries(ROUTES).map(([name, behaviour]) => ({
     model_name: name,
-    litellm_params: { model: `openai/${behaviour}`, api_base: providerUrl, api_key: 'sk-fake-provider' },
+    litellm_params: {
+      model: `openai/${behaviour}`,
+      api_base: providerUrl,
+      api_key: 'sk-fake-provider',
+    },
     model_info: price,
   }))
   const mock = {
     model_name: MOCK_MODEL,
-    litellm_params: { model: 'openai/mock', api_key: 'sk-unused', mock_response: MOCK_ANSWER },
+    litellm_params: {
+      model: 'openai/mock',
+      api_key: 'sk-unused',
+      mock_response: MOCK_ANSWER,
+    },
     model_info: price,
   }
   return {

@@ -10,7 +10,12 @@ export async function openAiFailures(client: OpenAI, setup: Setup): Promise<void
   const { check, ours } = checksFor('openai-js errors', setup.proxyOnly)
   const { provider } = setup
   const create = (model: string) => client.chat.completions.create({ model, messages: asks('hi') })
-  const stream = (model: string) => client.chat.completions.create({ model, messages: asks('hi'), stream: true })
+  const stream = (model: string) =>
+    client.chat.completions.create({
+      model,
+      messages: asks('hi'),
+      stream: true,
+    })
 
   await ours('refuses a bad key', async () => {
     const stranger = client.withOptions({ apiKey: 'sk-not-a-key' })
@@ -78,7 +83,9 @@ export async function openAiFailures(client: OpenAI, setup: Setup): Promise<void
     const before = provider.aborted()
     const leaving = new AbortController()
     const body = { model: 'slow-50', messages: asks('hi') }
-    const answer = client.chat.completions.create(body, { signal: leaving.signal })
+    const answer = client.chat.completions.create(body, {
+      signal: leaving.signal,
+    })
     setTimeout(() => leaving.abort(), 500)
     assert.ok((await rejection(answer)) instanceof OpenAI.APIUserAbortError)
     await grows('the count of abandoned answers', provider.aborted, before)

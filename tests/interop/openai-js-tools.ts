@@ -7,7 +7,14 @@ import type { Setup } from './server'
 
 const declare = (name: string): OpenAI.ChatCompletionFunctionTool => ({
   type: 'function',
-  function: { name, parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] } },
+  function: {
+    name,
+    parameters: {
+      type: 'object',
+      properties: { city: { type: 'string' } },
+      required: ['city'],
+    },
+  },
 })
 const TOOLS = [declare('get_weather'), declare('get_time')]
 const ANSWER = 'The tool said: sunny in Paris'
@@ -17,7 +24,11 @@ export async function openAiTools(client: OpenAI, { provider, proxyOnly }: Setup
   const complete = client.chat.completions
 
   await check('calls a tool in one piece', async () => {
-    const answer = await complete.create({ model: 'tools', messages: asks('weather?'), tools: TOOLS })
+    const answer = await complete.create({
+      model: 'tools',
+      messages: asks('weather?'),
+      tools: TOOLS,
+    })
     const [call] = answer.choices[0]?.message.tool_calls ?? []
     assert.equal(answer.choices[0]?.finish_reason, 'tool_calls')
     assert.ok(call?.type === 'function' && call.id)
@@ -29,7 +40,11 @@ export async function openAiTools(client: OpenAI, { provider, proxyOnly }: Setup
     )
   })
   await check('streams two calls, put together by the helper', async () => {
-    const body = { model: 'two-tools', messages: asks('{"city":"Oslo"}'), tools: TOOLS }
+    const body = {
+      model: 'two-tools',
+      messages: asks('{"city":"Oslo"}'),
+      tools: TOOLS,
+    }
     const message = await complete.stream(body).finalMessage()
     const calls = message.tool_calls?.map((call) => (call.type === 'function' ? call.function : undefined))
     assert.deepEqual(
@@ -42,7 +57,13 @@ export async function openAiTools(client: OpenAI, { provider, proxyOnly }: Setup
     )
   })
   await check('answers after a tool result', async () => {
-    const tool_calls = [{ id: 'call_1', type: 'function' as const, function: { name: 'get_weather', arguments: '{}' } }]
+    const tool_calls = [
+      {
+        id: 'call_1',
+        type: 'function' as const,
+        function: { name: 'get_weather', arguments: '{}' },
+      },
+    ]
     const answer = await complete.create({
       model: 'tools',
       messages: [
@@ -68,11 +89,20 @@ export async function openAiTools(client: OpenAI, { provider, proxyOnly }: Setup
     },
   }
   await check('runs tools in a loop', async () => {
-    const runner = complete.runTools({ model: 'tools', messages: asks('weather?'), tools: [runnable] })
+    const runner = complete.runTools({
+      model: 'tools',
+      messages: asks('weather?'),
+      tools: [runnable],
+    })
     assert.equal(await runner.finalContent(), ANSWER)
   })
   await check('runs tools in a loop of streams', async () => {
-    const runner = complete.runTools({ model: 'tools', messages: asks('weather?'), tools: [runnable], stream: true })
+    const runner = complete.runTools({
+      model: 'tools',
+      messages: asks('weather?'),
+      tools: [runnable],
+      stream: true,
+    })
     assert.equal(await runner.finalContent(), ANSWER)
     assert.equal(await runner.finalFunctionToolCallResult(), 'sunny in Paris')
   })

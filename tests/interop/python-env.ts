@@ -17,7 +17,10 @@ export async function preparePython(): Promise<PythonEnvs> {
   await requireVenv()
   const litellm = await environment('litellm', `litellm[proxy]==${LITELLM_VERSION}`, 'litellm.lock.txt')
   const openai = await environment('openai', `openai==${OPENAI_VERSION}`, 'openai.lock.txt')
-  return { litellm: join(litellm, 'bin/litellm'), python: join(openai, 'bin/python3') }
+  return {
+    litellm: join(litellm, 'bin/litellm'),
+    python: join(openai, 'bin/python3'),
+  }
 }
 
 async function environment(name: string, requirement: string, lockFile: string): Promise<string> {
@@ -59,7 +62,12 @@ const works = (command: string[]): Promise<boolean> =>
 
 /** The whole environment is passed on, as pip's settings live there. */
 async function run(command: string[]): Promise<void> {
-  const child = Bun.spawn(command, { stdin: 'ignore', stdout: 'pipe', stderr: 'pipe', timeout: INSTALL_LIMIT_MS })
+  const child = Bun.spawn(command, {
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    timeout: INSTALL_LIMIT_MS,
+  })
   const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()])
   if ((await child.exited) !== 0) throw new Error(`${command.join(' ')} failed\n${`${out}${err}`.slice(-2_000)}`)
 }

@@ -36,7 +36,12 @@ async function main(): Promise<void> {
 }
 
 async function targetFor(litellmUrl: string): Promise<Target> {
-  if (proxyOnly) return { origin: litellmUrl, baseURL: `${litellmUrl}/v1`, apiKey: MASTER_KEY }
+  if (proxyOnly)
+    return {
+      origin: litellmUrl,
+      baseURL: `${litellmUrl}/v1`,
+      apiKey: MASTER_KEY,
+    }
   say('start this server')
   return startServer(litellmUrl, folder)
 }

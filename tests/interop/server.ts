@@ -39,7 +39,11 @@ export async function startServer(litellmUrl: string, folder: string): Promise<T
 }
 
 async function createKey(origin: string): Promise<string> {
-  const person = { email: `interop-${crypto.randomUUID()}@example.com`, password: 'Interop-pass-42!', name: 'Interop' }
+  const person = {
+    email: `interop-${crypto.randomUUID()}@example.com`,
+    password: 'Interop-pass-42!',
+    name: 'Interop',
+  }
   const signedUp = await post<{ tokens: { access_token: string } }>(`${origin}/api/v1/auth/register`, person)
   const key = await post<{ data: { key: string } }>(
     `${origin}/v1/keys`,

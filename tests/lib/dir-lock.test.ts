@@ -39,7 +39,10 @@ const contender = (dir: string) => {
     const { lockDir } = await import(${JSON.stringify(join(import.meta.dir, '../../src/lib/dir-lock.ts'))})
     try { lockDir(${JSON.stringify(dir)}); console.log('held') } catch (error) { console.log('refused', error.name) }
     setInterval(() => {}, 1000)`
-  const child = Bun.spawn([process.execPath, '-e', script], { stdout: 'pipe', stderr: 'inherit' })
+  const child = Bun.spawn([process.execPath, '-e', script], {
+    stdout: 'pipe',
+    stderr: 'inherit',
+  })
   children.add(child)
   const said = child.stdout
     .getReader()

@@ -12,7 +12,12 @@ export type { ChatBody }
 export const UPSTREAM_SECRET = 'sk-upstream-secret-123'
 
 /** One request being answered; `signal` aborts when its client leaves or the provider stops. */
-export type Exchange = { response: ServerResponse; signal: AbortSignal; cut: boolean; calls: Map<string, number> }
+export type Exchange = {
+  response: ServerResponse
+  signal: AbortSignal
+  cut: boolean
+  calls: Map<string, number>
+}
 
 /** Bytes to send, or a thing to do to the connection. */
 type Step = string | Uint8Array | { wait: number } | 'silence' | 'cut'
@@ -24,7 +29,10 @@ const FAULTY_MODELS =
   'error-frame error-after:3 status:429 status:500 html html-502 empty'
 export const FAKE_MODELS = `${EXAMPLE_MODELS} ${FAULTY_MODELS}`.split(' ')
 
-const SSE = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }
+const SSE = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+}
 const JSON_TYPE = { 'content-type': 'application/json' }
 const HTML = '<!doctype html><html><body><h1>Bad gateway</h1></body></html>'
 const ERROR_FRAME = `data: ${JSON.stringify(upstreamError(500, 'Upstream broke'))}\n\n`
@@ -64,23 +72,48 @@ export async function play(body: ChatBody, exchange: Exchange): Promise<void> {
   response.end()
 }
 
-type Failure = { status: number; headers: Record<string, string>; text: string }
+type Failure = {
+  status: number
+  headers: Record<string, string>
+  text: string
+}
 
 function failureFor(name: string, arg: string | undefined, model: string, exchange: Exchange): Failure | undefined {
-  if (name === 'html') return { status: 200, headers: { 'content-type': 'text/html' }, text: HTML }
-  if (name === 'html-502') return { status: 502, headers: { 'content-type': 'text/html' }, text: HTML }
+  if (name === 'html')
+    return {
+      status: 200,
+      headers: { 'content-type': 'text/html' },
+      text: HTML,
+    }
+  if (name === 'html-502')
+    return {
+      status: 502,
+      headers: { 'content-type': 'text/html' },
+      text: HTML,
+    }
   if (name === 'empty') return { status: 200, headers: SSE, text: '' }
   const calls = (exchange.calls.get(model) ?? 0) + 1
   exchange.calls.set(model, calls)
   const status = name === 'status' ? Number(arg) : name === 'flaky' && calls <= Number(arg) ? 503 : undefined
   if (status === undefined) return undefined
   const headers = status === 429 ? { ...JSON_TYPE, 'retry-after': '7' } : JSON_TYPE
-  return { status, headers, text: JSON.stringify(upstreamError(status, `Refused with ${status}`)) }
+  return {
+    status,
+    headers,
+    text: JSON.stringify(upstreamError(status, `Refused with ${status}`)),
+  }
 }
 
 function upstreamError(status: number, message: string, code: string | null = null) {
   const type = status === 429 ? 'rate_limit_error' : status >= 500 ? 'server_error' : 'invalid_request_error'
-  return { error: { message: `${message} (key ${UPSTREAM_SECRET})`, type, param: null, code } }
+  return {
+    error: {
+      message: `${message} (key ${UPSTREAM_SECRET})`,
+      type,
+      param: null,
+      code,
+    },
+  }
 }
 
 /** Frames are: the role, one per delta, the finish of each choice, usage if asked, `[DONE]`. */

@@ -76,7 +76,12 @@ export function startFakeProvider(): FakeProvider {
     requests.push(record)
     if (requests.length > REMEMBERED_REQUESTS) requests.shift()
     const gone = new AbortController()
-    const exchange: Exchange = { response, signal: gone.signal, cut: false, calls }
+    const exchange: Exchange = {
+      response,
+      signal: gone.signal,
+      cut: false,
+      calls,
+    }
     open.add(gone)
     response.on('close', () => {
       if (!response.writableFinished && !exchange.cut) {
@@ -113,7 +118,13 @@ function newRecord(request: IncomingMessage): RecordedRequest {
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(request.headers)) headers[name] = String(value)
   const path = (request.url ?? '/').split('?')[0] ?? '/'
-  return { method: request.method ?? 'GET', path, headers, body: undefined, aborted: false }
+  return {
+    method: request.method ?? 'GET',
+    path,
+    headers,
+    body: undefined,
+    aborted: false,
+  }
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {
@@ -136,11 +147,21 @@ async function answer(record: RecordedRequest, text: string, exchange: Exchange)
   if (route === 'POST /v1/chat/completions') {
     record.body = parseBody(text)
     if (record.body) return play(record.body, exchange)
-    const error = { message: 'Not a chat request', type: 'invalid_request_error', param: null, code: null }
+    const error = {
+      message: 'Not a chat request',
+      type: 'invalid_request_error',
+      param: null,
+      code: null,
+    }
     return json(exchange.response, 400, { error })
   }
   if (route === 'GET /v1/models') {
-    const data = FAKE_MODELS.map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'fake' }))
+    const data = FAKE_MODELS.map((id) => ({
+      id,
+      object: 'model',
+      created: 1_700_000_000,
+      owned_by: 'fake',
+    }))
     return json(exchange.response, 200, { object: 'list', data })
   }
   const slow = route.match(/^GET \/v1\/slow\/(\d+)$/)
@@ -148,7 +169,9 @@ async function answer(record: RecordedRequest, text: string, exchange: Exchange)
     await Bun.sleep(Number(slow[1]))
     return json(exchange.response, 200, { ok: true })
   }
-  json(exchange.response, 404, { error: { message: `No route ${route}`, type: 'invalid_request_error' } })
+  json(exchange.response, 404, {
+    error: { message: `No route ${route}`, type: 'invalid_request_error' },
+  })
 }
 
 function json(response: ServerResponse, status: number, body: unknown): void {

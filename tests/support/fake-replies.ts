@@ -96,7 +96,15 @@ export function replyFor(name: string, args: string[], body: ChatBody): Reply | 
 
 function says(pieces: string[], changes: Partial<Reply> = {}): Reply {
   const deltas = pieces.map((content) => ({ choice: 0, delta: { content } }))
-  return { deltas, choices: 1, finish: 'stop', done: true, usage: true, delayMs: 0, ...changes }
+  return {
+    deltas,
+    choices: 1,
+    finish: 'stop',
+    done: true,
+    usage: true,
+    delayMs: 0,
+    ...changes,
+  }
 }
 
 function calls(body: ChatBody, count: number): Reply {
@@ -105,8 +113,16 @@ function calls(body: ChatBody, count: number): Reply {
   const asked = lastUserText(body)
   const json = asked.trim().startsWith('{') ? asked : '{"city":"Paris"}'
   const deltas = names.flatMap((name, index) => [
-    { index, id: `call_${index + 1}`, type: 'function' as const, function: { name, arguments: '' } },
-    ...(json.match(/.{1,4}/gsu) ?? []).map((piece) => ({ index, function: { arguments: piece } })),
+    {
+      index,
+      id: `call_${index + 1}`,
+      type: 'function' as const,
+      function: { name, arguments: '' },
+    },
+    ...(json.match(/.{1,4}/gsu) ?? []).map((piece) => ({
+      index,
+      function: { arguments: piece },
+    })),
   ])
   return {
     ...says([], { finish: 'tool_calls' }),
@@ -115,14 +131,20 @@ function calls(body: ChatBody, count: number): Reply {
 }
 
 function thought(field: string): Reply['deltas'] {
-  const thinking = ['Six ', 'times ', 'seven.'].map((piece) => ({ choice: 0, delta: { [field]: piece } }))
+  const thinking = ['Six ', 'times ', 'seven.'].map((piece) => ({
+    choice: 0,
+    delta: { [field]: piece },
+  }))
   return [...thinking, ...says(['The ', 'answer ', 'is 42.']).deltas]
 }
 
 function choices(count: number): Reply {
   const order = Array.from({ length: count }, (_, choice) => choice)
   const rows = ['choice ', 'number '].map((word) => order.map((choice) => ({ choice, delta: { content: word } })))
-  const ends = order.map((choice) => ({ choice, delta: { content: String(choice) } }))
+  const ends = order.map((choice) => ({
+    choice,
+    delta: { content: String(choice) },
+  }))
   return { ...says([]), deltas: [...rows.flat(), ...ends], choices: count }
 }
 

@@ -2,7 +2,12 @@
 import { type ChatBody, type Delta, type Reply, type ToolCallDelta, textOf } from './fake-replies'
 
 export function encodeFrames(reply: Reply, body: ChatBody): string[] {
-  const base = { id: newId(), object: 'chat.completion.chunk', created: seconds(), model: body.model }
+  const base = {
+    id: newId(),
+    object: 'chat.completion.chunk',
+    created: seconds(),
+    model: body.model,
+  }
   const asked = body.stream_options?.include_usage === true
   const frame = (choices: unknown[], usage: unknown = null) =>
     `data: ${JSON.stringify({ ...base, choices, ...(asked ? { usage } : {}) })}\n\n`

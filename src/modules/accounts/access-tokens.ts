@@ -32,16 +32,21 @@ export class AccessTokens {
 
   /** @returns undefined for anything but a live token of ours. */
   async verify(token: string): Promise<AccessClaims | undefined> {
-    const options = { algorithms: ['HS256'], issuer: ISSUER, typ: TYPE, requiredClaims: ['sub', 'exp', 'sid'] }
+    const options = {
+      algorithms: ['HS256'],
+      issuer: ISSUER,
+      typ: TYPE,
+      requiredClaims: ['sub', 'exp', 'sid'],
+    }
     const claims = await verified(() => jwtVerify(token, this.key, options))
     return claims?.sub && typeof claims.sid === 'string' ? { userId: claims.sub, sessionId: claims.sid } : undefined
   }
 }
 
-export type ExternalOptions = { issuer?: string | undefined; audience?: string | undefined } & (
-  | { algorithm: 'HS256'; secret: string }
-  | { algorithm: 'ES256' | 'RS256'; jwksUrl: string }
-)
+export type ExternalOptions = {
+  issuer?: string | undefined
+  audience?: string | undefined
+} & ({ algorithm: 'HS256'; secret: string } | { algorithm: 'ES256' | 'RS256'; jwksUrl: string })
 
 export interface ExternalClaims {
   issuer: string
@@ -71,7 +76,10 @@ export class ExternalTokens {
       this.check = (token) => jwtVerify(token, key, this.options)
     } else {
       // Keys are kept for ten minutes and fetched again when a token names an unknown one, at most every 30 s.
-      const keys = createRemoteJWKSet(new URL(options.jwksUrl), { cacheMaxAge: 600_000, timeoutDuration: 5000 })
+      const keys = createRemoteJWKSet(new URL(options.jwksUrl), {
+        cacheMaxAge: 600_000,
+        timeoutDuration: 5000,
+      })
       this.check = (token) => jwtVerify(token, keys, this.options)
     }
   }

@@ -24,9 +24,19 @@ export class LoginLimiter {
     const make = (options: IRateLimiterOptions): RateLimiterAbstract => {
       const memory = new RateLimiterMemory(options)
       // While Redis is away each server counts for itself: less strict, but nobody is locked out or let through freely.
-      return redis ? new RateLimiterRedis({ ...options, storeClient: redis, insuranceLimiter: memory }) : memory
+      return redis
+        ? new RateLimiterRedis({
+            ...options,
+            storeClient: redis,
+            insuranceLimiter: memory,
+          })
+        : memory
     }
-    this.limiters = { account: make(LIMITS.account), address: make(LIMITS.address), register: make(LIMITS.register) }
+    this.limiters = {
+      account: make(LIMITS.account),
+      address: make(LIMITS.address),
+      register: make(LIMITS.register),
+    }
   }
 
   /** @throws AppError RATE_LIMIT_EXCEEDED */

@@ -1,25 +1,46 @@
 import { t } from 'elysia'
 import type { User } from '../../store/port'
 
-const Email = t.String({ format: 'email', maxLength: 254, description: 'Case does not matter' })
+const Email = t.String({
+  format: 'email',
+  maxLength: 254,
+  description: 'Case does not matter',
+})
 /** Longer ones are refused before any hashing: hashing is expensive on purpose. */
-const Password = t.String({ minLength: 8, maxLength: 128, description: '8 to 128 characters' })
+const Password = t.String({
+  minLength: 8,
+  maxLength: 128,
+  description: '8 to 128 characters',
+})
 
 export const Register = t.Object(
-  { email: Email, password: Password, name: t.Optional(t.String({ minLength: 1, maxLength: 100 })) },
-  { examples: [{ email: 'test@example.com', password: 'password123', name: 'Test User' }] },
+  {
+    email: Email,
+    password: Password,
+    name: t.Optional(t.String({ minLength: 1, maxLength: 100 })),
+  },
+  {
+    examples: [{ email: 'test@example.com', password: 'password123', name: 'Test User' }],
+  },
 )
 export type Register = typeof Register.static
 
 export const Login = t.Object(
-  { email: t.String({ minLength: 1, maxLength: 254 }), password: t.String({ minLength: 1, maxLength: 128 }) },
+  {
+    email: t.String({ minLength: 1, maxLength: 254 }),
+    password: t.String({ minLength: 1, maxLength: 128 }),
+  },
   { examples: [{ email: 'test@example.com', password: 'password123' }] },
 )
 export type Login = typeof Login.static
 
 export const Refresh = t.Object(
   {
-    refresh_token: t.String({ minLength: 1, maxLength: 200, description: 'The newest one; it is spent by this call' }),
+    refresh_token: t.String({
+      minLength: 1,
+      maxLength: 200,
+      description: 'The newest one; it is spent by this call',
+    }),
   },
   { examples: [{ refresh_token: 'rt_…' }] },
 )

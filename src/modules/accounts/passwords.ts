@@ -1,5 +1,9 @@
 /** OWASP asks for at least m=19456, t=2, p=1; about 40 ms a hash on a small server. */
-const OPTIONS = { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 } as const
+const OPTIONS = {
+  algorithm: 'argon2id',
+  memoryCost: 19_456,
+  timeCost: 2,
+} as const
 
 /** Hashes and checks passwords, a few at a time: each takes 19 MB and a core, which is a lever for an attacker. */
 export class Passwords {

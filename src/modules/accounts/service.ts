@@ -66,7 +66,10 @@ export class Accounts {
     if (passwords.outdated(found.passwordHash)) {
       await store.accounts.setPasswordHash(found.user.userId, await passwords.hash(password))
     }
-    return { user: userJson(found.user), tokens: await this.signIn(found.user, now()) }
+    return {
+      user: userJson(found.user),
+      tokens: await this.signIn(found.user, now()),
+    }
   }
 
   async refresh(refreshToken: string) {
@@ -77,7 +80,10 @@ export class Accounts {
     if (rotation.outcome !== 'rotated')
       throw new AppError('UNAUTHORIZED', 'This refresh token is not valid. Sign in again')
     const { user, sessionId } = rotation
-    return { user: userJson(user), tokens: await this.tokens(user, sessionId, next, at) }
+    return {
+      user: userJson(user),
+      tokens: await this.tokens(user, sessionId, next, at),
+    }
   }
 
   /** Ends the session behind the access token, and the one behind the refresh token if that is another. */

@@ -62,7 +62,9 @@ export const chat = (auth: Auth, chat: Chat) =>
     .post(
       '/regenerate',
       async ({ user, body, headers }) => {
-        const answer = await chat.regenerate(user, body, { idempotencyKey: idempotencyKey(headers) })
+        const answer = await chat.regenerate(user, body, {
+          idempotencyKey: idempotencyKey(headers),
+        })
         return native(answer, body.stream ?? /event-stream/.test(headers.accept ?? ''))
       },
       {
@@ -109,7 +111,10 @@ async function stateless(chat: Chat, user: User, body: OpenAiChat, left: AbortSi
   const { header, events } = await chat.stateless(user, body, abort.signal)
   if (!body.stream) return Response.json(await openAiCompletion(events, header))
   const first = await primed(events[Symbol.asyncIterator](), PATIENCE)
-  const frames = openAiFrames(first, { header, includeUsage: body.stream_options?.include_usage ?? false })
+  const frames = openAiFrames(first, {
+    header,
+    includeUsage: body.stream_options?.include_usage ?? false,
+  })
   return sseResponse(frames, { onCancel: () => abort.abort() })
 }
 

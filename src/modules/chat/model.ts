@@ -7,7 +7,13 @@ import { validationError } from '../../lib/problems'
 const Id = (description: string) => t.String({ format: 'uuid', description })
 
 const sampling = {
-  model: t.Optional(t.String({ minLength: 1, maxLength: 200, description: 'One of `GET /v1/models`' })),
+  model: t.Optional(
+    t.String({
+      minLength: 1,
+      maxLength: 200,
+      description: 'One of `GET /v1/models`',
+    }),
+  ),
   temperature: t.Optional(t.Nullable(t.Number({ minimum: 0, maximum: 2 }))),
   max_tokens: t.Optional(t.Nullable(t.Integer({ minimum: 1, description: 'Tokens the answer may have' }))),
   stream: t.Optional(t.Nullable(t.Boolean())),
@@ -16,7 +22,11 @@ const sampling = {
 /** The seeds' body: one message, the server keeps the conversation. */
 export const NativeChat = t.Object(
   {
-    message: t.String({ minLength: 1, maxLength: 32_000, description: 'What the user says' }),
+    message: t.String({
+      minLength: 1,
+      maxLength: 32_000,
+      description: 'What the user says',
+    }),
     conversation_id: t.Optional(t.Nullable(Id('Go on with this conversation; a new one is made without it'))),
     parent_message_id: t.Optional(
       t.Nullable(Id('Answer below this message instead of the end of the active branch: opens a branch')),
@@ -72,7 +82,10 @@ export type OpenAiChat = typeof OpenAiChat.static
  * Either of the two. Documented as a choice but checked by `parseChat`: a union can only say "expected union value",
  * and whoever forgot one field wants to know which.
  */
-export const ChatBody = t.Unsafe<NativeChat | OpenAiChat>({ [Kind]: 'Any', anyOf: [NativeChat, OpenAiChat] })
+export const ChatBody = t.Unsafe<NativeChat | OpenAiChat>({
+  [Kind]: 'Any',
+  anyOf: [NativeChat, OpenAiChat],
+})
 
 const native = TypeCompiler.Compile(NativeChat)
 const openAi = TypeCompiler.Compile(OpenAiChat)
@@ -136,14 +149,23 @@ const ids = {
   message_id: '0199c0de-0000-7000-8000-000000000003',
   run_id: '0199c0de-0000-7000-8000-000000000004',
 }
-const head = { id: `chatcmpl-${ids.run_id}`, created: 1_790_000_000, model: 'demo/eliza' }
+const head = {
+  id: `chatcmpl-${ids.run_id}`,
+  created: 1_790_000_000,
+  model: 'demo/eliza',
+}
 const usage = { prompt_tokens: 4, completion_tokens: 2, total_tokens: 6 }
 
 export const completionExample = {
   ...head,
   object: 'chat.completion',
   choices: [
-    { index: 0, message: { role: 'assistant', content: 'Hello there.' }, logprobs: null, finish_reason: 'stop' },
+    {
+      index: 0,
+      message: { role: 'assistant', content: 'Hello there.' },
+      logprobs: null,
+      finish_reason: 'stop',
+    },
   ],
   usage,
   ...ids,

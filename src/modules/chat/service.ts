@@ -47,9 +47,24 @@ export class Chat {
       throw new AppError('VALIDATION_ERROR', 'parent_message_id needs the conversation_id it belongs to')
     }
     const place: Place = conversation_id
-      ? { kind: 'existing', id: conversation_id, parentId: parent_message_id ?? undefined }
-      : { kind: 'new', id: newId(), title: titleOf(message), systemPrompt: null }
-    return this.turn(user, { place, sent: [{ role: 'user', content: message }], body: rest, whole: body, ...options })
+      ? {
+          kind: 'existing',
+          id: conversation_id,
+          parentId: parent_message_id ?? undefined,
+        }
+      : {
+          kind: 'new',
+          id: newId(),
+          title: titleOf(message),
+          systemPrompt: null,
+        }
+    return this.turn(user, {
+      place,
+      sent: [{ role: 'user', content: message }],
+      body: rest,
+      whole: body,
+      ...options,
+    })
   }
 
   /** The same question answered again, as a sibling of the answer there is. */
@@ -84,28 +99,55 @@ export class Chat {
     const turns = messages.filter((message) => !isInstruction(message))
     if (turns.length <= 1) {
       const place: Place = { kind: 'existing', id: conversationId }
-      return this.turn(user, { place, sent: turns, instructions, body: rest, whole: body, ...options })
+      return this.turn(user, {
+        place,
+        sent: turns,
+        instructions,
+        body: rest,
+        whole: body,
+        ...options,
+      })
     }
     const path = await this.deps.store.conversations.prefix(user, conversationId, turns.length)
     if (!path) throw noConversation()
     const known = commonPrefix(turns, path)
-    const place: Place = { kind: 'existing', id: conversationId, parentId: path[known - 1]?.id ?? null }
-    return this.turn(user, { place, sent: turns.slice(known), messages, body: rest, whole: body, ...options })
+    const place: Place = {
+      kind: 'existing',
+      id: conversationId,
+      parentId: path[known - 1]?.id ?? null,
+    }
+    return this.turn(user, {
+      place,
+      sent: turns.slice(known),
+      messages,
+      body: rest,
+      whole: body,
+      ...options,
+    })
   }
 
   /** A Chat Completions request that leaves nothing behind. Ends when `signal` aborts. */
   async stateless(user: User, body: OpenAiChat, signal: AbortSignal) {
     const { messages, conversation_id, model: wanted, ...rest } = body
+    this.deps.runs.admit()
     const model = wanted ?? (await this.deps.models.defaultModel())
     const provider = await this.deps.models.providerOf(model)
     const request = toRequest(user, provider, { model, messages, body: rest })
     const events: AsyncIterable<ChatEvent> = provider.stream(request, signal)
-    return { header: { id: `chatcmpl-${newId()}`, created: Math.floor(Date.now() / 1000), model }, events }
+    return {
+      header: {
+        id: `chatcmpl-${newId()}`,
+        created: Math.floor(Date.now() / 1000),
+        model,
+      },
+      events,
+    }
   }
 
   private async turn(user: User, turn: Turn): Promise<Answer> {
     const { store, runs, models, now, instanceId, maxContextMessages } = this.deps
     const { place, sent, idempotencyKey } = turn
+    runs.admit()
     rejectRouting(turn.body)
     const begin: BeginTurn = {
       runId: newId(),
@@ -118,7 +160,10 @@ export class Chat {
       branchId: newId(),
       branchName: turn.branchName,
       idempotency: idempotencyKey
-        ? { key: idempotencyKey, fingerprint: hashToken(JSON.stringify(turn.whole)) }
+        ? {
+            key: idempotencyKey,
+            fingerprint: hashToken(JSON.stringify(turn.whole)),
+          }
         : undefined,
       conversation: place,
       maxContext: maxContextMessages,
@@ -132,8 +177,19 @@ export class Chat {
     const { conversationId, branchId, model } = begun
     const provider = await models.providerOf(model)
     const messages = turn.messages ?? contextOf(begun, turn)
-    const run = { id: begin.runId, conversationId, branchId, messageId: begin.answerId, model, createdAt: begin.at }
-    runs.start({ ...run, provider, request: toRequest(user, provider, { model, messages, body: turn.body }) })
+    const run = {
+      id: begin.runId,
+      conversationId,
+      branchId,
+      messageId: begin.answerId,
+      model,
+      createdAt: begin.at,
+    }
+    runs.start({
+      ...run,
+      provider,
+      request: toRequest(user, provider, { model, messages, body: turn.body }),
+    })
     return { run, events: runs.follow(run.id), replayed: false }
   }
 
@@ -160,7 +216,11 @@ interface Turn extends TurnOptions {
   whole: unknown
 }
 
-type Params = { model?: string | undefined; stream?: unknown; [key: string]: unknown }
+type Params = {
+  model?: string | undefined
+  stream?: unknown
+  [key: string]: unknown
+}
 
 const noConversation = () => new AppError('NOT_FOUND', 'There is no such conversation or message')
 
@@ -181,7 +241,12 @@ function rejectRouting(body: Params): void {
   const bad = Object.keys(body).filter((key) => ROUTING.test(key))
   if (bad.length === 0) return
   throw new AppError('VALIDATION_ERROR', `Not allowed in a request: ${bad.join(', ')}. The server decides these`, {
-    details: { fields: bad.map((path) => ({ path, message: 'is decided by the server' })) },
+    details: {
+      fields: bad.map((path) => ({
+        path,
+        message: 'is decided by the server',
+      })),
+    },
   })
 }
 
@@ -193,5 +258,10 @@ function toRequest(
   rejectRouting(body)
   const { model: _model, stream: _stream, ...params } = body
   for (const key in params) if (params[key] === null) delete params[key]
-  return { model, messages, params, apiKey: provider.personalKeys ? (user.litellmKey ?? undefined) : undefined }
+  return {
+    model,
+    messages,
+    params,
+    apiKey: provider.personalKeys ? (user.litellmKey ?? undefined) : undefined,
+  }
 }

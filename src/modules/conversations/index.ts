@@ -26,7 +26,12 @@ export const conversations = (auth: Auth, conversations: Conversations) =>
     )
     .get('/:id', async ({ user, params, set }) => withETag(set, await conversations.get(user, params.id)), {
       params: ConversationId,
-      detail: describe({ summary: 'One conversation', tag, example, errors: ['NOT_FOUND'] }),
+      detail: describe({
+        summary: 'One conversation',
+        tag,
+        example,
+        errors: ['NOT_FOUND'],
+      }),
     })
     .get(
       '/:id/messages',

@@ -9,9 +9,21 @@ export const PageQuery = t.Object({
 })
 
 export const PathQuery = t.Object({
-  page: t.Optional(t.Numeric({ minimum: 1, multipleOf: 1, default: 1, description: '1 is the newest end' })),
+  page: t.Optional(
+    t.Numeric({
+      minimum: 1,
+      multipleOf: 1,
+      default: 1,
+      description: '1 is the newest end',
+    }),
+  ),
   limit: t.Optional(t.Numeric({ minimum: 1, maximum: 100, multipleOf: 1, default: 50 })),
-  leaf: t.Optional(t.String({ format: 'uuid', description: 'Another end than that of the active branch' })),
+  leaf: t.Optional(
+    t.String({
+      format: 'uuid',
+      description: 'Another end than that of the active branch',
+    }),
+  ),
 })
 
 export const Patch = t.Object(
@@ -20,7 +32,11 @@ export const Patch = t.Object(
     model: t.Optional(t.Nullable(t.String({ minLength: 1, maxLength: 200 }))),
     system_prompt: t.Optional(t.Nullable(t.String({ maxLength: 32_000 }))),
   },
-  { minProperties: 1, additionalProperties: false, examples: [{ title: 'Holiday plans' }] },
+  {
+    minProperties: 1,
+    additionalProperties: false,
+    examples: [{ title: 'Holiday plans' }],
+  },
 )
 export type Patch = typeof Patch.static
 

@@ -19,7 +19,11 @@ export const health = (health: Health, info: Info) =>
       '/health',
       async ({ status }) => {
         const report = await health.report()
-        const body = { ...report, version: info.version, uptime_s: Math.round(process.uptime()) }
+        const body = {
+          ...report,
+          version: info.version,
+          uptime_s: Math.round(process.uptime()),
+        }
         return report.status === 'failed' ? status(503, body) : body
       },
       {
@@ -31,7 +35,10 @@ export const health = (health: Health, info: Info) =>
           open: true,
           example: {
             status: 'ok',
-            checks: { database: { status: 'ok', latency_ms: 0.4 }, 'llm:demo': { status: 'ok', latency_ms: 0.1 } },
+            checks: {
+              database: { status: 'ok', latency_ms: 0.4 },
+              'llm:demo': { status: 'ok', latency_ms: 0.1 },
+            },
             version: info.version,
             uptime_s: 42,
           },
@@ -61,5 +68,10 @@ export const health = (health: Health, info: Info) =>
       }),
     })
     .get('/info', () => info, {
-      detail: describe({ summary: 'What is this?', tag, open: true, example: info }),
+      detail: describe({
+        summary: 'What is this?',
+        tag,
+        open: true,
+        example: info,
+      }),
     })

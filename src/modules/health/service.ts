@@ -56,7 +56,11 @@ async function checked({ check }: Dependency): Promise<Checked> {
     await Promise.race([check(), late])
     return { status: 'ok', latency_ms: elapsed() }
   } catch (error) {
-    return { status: 'failed', latency_ms: elapsed(), message: reasonOf(error) }
+    return {
+      status: 'failed',
+      latency_ms: elapsed(),
+      message: reasonOf(error),
+    }
   }
 }
 

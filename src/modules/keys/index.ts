@@ -22,7 +22,11 @@ export const keys = (auth: Auth, keys: Keys) =>
       }),
     })
     .get('/', async ({ user }) => ok(await keys.list(user)), {
-      detail: describe({ summary: 'My API keys', tag, example: ok([keyExample]) }),
+      detail: describe({
+        summary: 'My API keys',
+        tag,
+        example: ok([keyExample]),
+      }),
     })
     .delete('/:id', async ({ user, params }) => ok(await keys.remove(user, params.id)), {
       params: t.Object({ id: t.String({ format: 'uuid' }) }),

@@ -3,7 +3,11 @@ import type { ApiKey } from '../../store/port'
 
 export const NewKey = t.Object(
   {
-    name: t.String({ minLength: 1, maxLength: 100, description: 'What the key is for' }),
+    name: t.String({
+      minLength: 1,
+      maxLength: 100,
+      description: 'What the key is for',
+    }),
     expires_at: t.Optional(t.Nullable(t.String({ format: 'date-time', description: 'No end when absent' }))),
   },
   { examples: [{ name: 'my laptop' }] },

@@ -24,7 +24,14 @@ export class Keys {
     const createdAt = this.now()
     const expiresAt = expires_at ? new Date(expires_at) : null
     if (expiresAt && expiresAt <= createdAt) throw new AppError('VALIDATION_ERROR', 'expires_at must be in the future')
-    const row = { id: newId(), name, hash: hashToken(key), lastFour: key.slice(-4), createdAt, expiresAt }
+    const row = {
+      id: newId(),
+      name,
+      hash: hashToken(key),
+      lastFour: key.slice(-4),
+      createdAt,
+      expiresAt,
+    }
     return { ...keyJson(await this.store.keys.create(user, row, LIMIT)), key }
   }
 

@@ -3,7 +3,10 @@ import type { ModelDirectory } from '../../llm/directory'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
 
-const example = { object: 'list', data: [{ id: 'demo/eliza', object: 'model', created: 0, owned_by: 'demo' }] }
+const example = {
+  object: 'list',
+  data: [{ id: 'demo/eliza', object: 'model', created: 0, owned_by: 'demo' }],
+}
 
 /** The list that OpenAI clients read. */
 export const models = (auth: Auth, models: ModelDirectory) =>

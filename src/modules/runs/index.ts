@@ -32,7 +32,12 @@ export const runs = (auth: Auth, runs: Runs) =>
     )
     .get('/:id', async ({ user, params }) => ok(runJson(await runs.find(user, params.id))), {
       params: RunId,
-      detail: describe({ summary: 'One answer', tag, example: ok(runExample), errors: ['NOT_FOUND'] }),
+      detail: describe({
+        summary: 'One answer',
+        tag,
+        example: ok(runExample),
+        errors: ['NOT_FOUND'],
+      }),
     })
     .get(
       '/:id/stream',
@@ -74,7 +79,11 @@ function lastEventId(headers: Record<string, string | undefined>): number {
 async function resume(runs: Runs, user: Parameters<Runs['read']>[0], id: string, after: number) {
   const { run, events, restart } = await runs.read(user, id, after)
   const created = Math.floor(run.createdAt.getTime() / 1000)
-  const encode = nativeFrames({ id: `chatcmpl-${run.id}`, created, model: run.model })
+  const encode = nativeFrames({
+    id: `chatcmpl-${run.id}`,
+    created,
+    model: run.model,
+  })
   let opening = restart ? restartFrame() : ''
   return sseResponse(
     mapIterator(events, (batch) => {

@@ -11,7 +11,11 @@ export const RunQuery = t.Object({
 
 export const ResumeQuery = t.Object({
   after: t.Optional(
-    t.Numeric({ minimum: 0, multipleOf: 1, description: 'The last event number the client has; as `Last-Event-ID`' }),
+    t.Numeric({
+      minimum: 0,
+      multipleOf: 1,
+      description: 'The last event number the client has; as `Last-Event-ID`',
+    }),
   ),
 })
 

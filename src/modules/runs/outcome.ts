@@ -23,7 +23,17 @@ const STATUS: Record<'error' | 'user' | 'server' | 'done', { run: FinishTurn['st
 /** What is stored of it. */
 export function toFinish(
   outcome: Outcome,
-  { runId, events, provider, at }: { runId: string; events: readonly RunEvent[]; provider: Provider; at: Date },
+  {
+    runId,
+    events,
+    provider,
+    at,
+  }: {
+    runId: string
+    events: readonly RunEvent[]
+    provider: Provider
+    at: Date
+  },
 ): FinishTurn {
   const whole = new Accumulator()
   for (const event of events) if (typeof event === 'string' || event.type === 'delta') whole.add(event)

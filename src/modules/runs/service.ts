@@ -42,6 +42,7 @@ interface LiveRun extends StartRun {
 export class Runs {
   private readonly live = new Map<string, LiveRun>()
   private readonly timers: ReturnType<typeof setInterval>[] = []
+  private closing = false
   private background: Promise<unknown> = Promise.resolve()
 
   constructor(private readonly deps: RunsDeps) {}
@@ -58,6 +59,12 @@ export class Runs {
     )
   }
 
+  /** @throws AppError UPSTREAM_UNAVAILABLE while this process is about to stop. */
+  admit(): void {
+    if (!this.closing) return
+    throw new AppError('UPSTREAM_UNAVAILABLE', 'This server is restarting. Try again in a moment', { retryAfter: 2 })
+  }
+
   /** Runs being made by this process. */
   get active(): number {
     return this.live.size
@@ -70,7 +77,12 @@ export class Runs {
       ...run,
       writer,
       abort: new AbortController(),
-      outcome: { finishReason: null, usage: null, error: undefined, stopped: undefined },
+      outcome: {
+        finishReason: null,
+        usage: null,
+        error: undefined,
+        stopped: undefined,
+      },
       kept: 0,
       characters: 0,
       ended: Promise.resolve(),
@@ -133,6 +145,7 @@ export class Runs {
 
   /** Waits for running answers, at most `ms`; ends the rest as interrupted, with what they said. */
   async close(ms: number): Promise<void> {
+    this.closing = true
     const patience = new Promise((resolve) => setTimeout(resolve, ms).unref())
     await Promise.race([Promise.all([...this.live.values()].map((run) => run.ended)), patience])
     await Promise.all([...this.live.values()].map((run) => this.end(run, 'server')))
@@ -168,8 +181,16 @@ export class Runs {
     if (outcome.stopped) writer.truncate(Math.max(1, writer.delivered))
     let ended = toEnded(outcome, provider)
     try {
-      const turn = toFinish(outcome, { runId: id, events: writer.events(0), provider, at: this.deps.now() })
-      await retry(() => this.deps.store.turns.finish(turn), { attempts: 6, baseMs: 100 })
+      const turn = toFinish(outcome, {
+        runId: id,
+        events: writer.events(0),
+        provider,
+        at: this.deps.now(),
+      })
+      await retry(() => this.deps.store.turns.finish(turn), {
+        attempts: 6,
+        baseMs: 100,
+      })
     } catch (error) {
       this.deps.onFault('An answer could not be stored', error)
       ended = { type: 'error', error: errorBody(toAppError(error), null) }

@@ -8,7 +8,11 @@ import { toUsd } from './outcome'
 export function storedEvents(run: Run, message: Message): AsyncIterableIterator<RunBatch> {
   const events: RunEvent[] = [{ type: 'start', fields: startFields(run) }]
   if (message.content || message.extra) {
-    events.push({ type: 'delta', index: 0, delta: { content: message.content, ...message.extra } })
+    events.push({
+      type: 'delta',
+      index: 0,
+      delta: { content: message.content, ...message.extra },
+    })
   }
   events.push(storedEnd(run, message))
   return once({ seq: run.lastSeq - events.length + 1, events })
@@ -27,7 +31,11 @@ export const noEvents = (): AsyncIterableIterator<RunBatch> => once(undefined)
 
 function storedEnd(run: Run, message: Message): RunEnded {
   if (run.error) {
-    const error = { details: null, request_id: null, ...run.error } as unknown as ErrorBody
+    const error = {
+      details: null,
+      request_id: null,
+      ...run.error,
+    } as unknown as ErrorBody
     return { type: 'error', error }
   }
   return {

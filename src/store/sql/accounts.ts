@@ -12,7 +12,11 @@ export const toUser = (row: typeof users.$inferSelect): User => ({
   createdAt: row.createdAt,
 })
 
-const toRow = ({ at, ...user }: NewUser): typeof users.$inferInsert => ({ ...user, createdAt: at, updatedAt: at })
+const toRow = ({ at, ...user }: NewUser): typeof users.$inferInsert => ({
+  ...user,
+  createdAt: at,
+  updatedAt: at,
+})
 
 export class SqlAccounts implements AccountStore {
   constructor(private readonly db: Db) {}
@@ -103,7 +107,9 @@ export class SqlAccounts implements AccountStore {
   async revokeByRefresh(hash: string, at: Date) {
     const [row] = await this.db
       .update(sessions)
-      .set({ revokedAt: sql`coalesce(${sessions.revokedAt}, ${at.toISOString()})` })
+      .set({
+        revokedAt: sql`coalesce(${sessions.revokedAt}, ${at.toISOString()})`,
+      })
       .from(refreshTokens)
       .where(and(eq(refreshTokens.hash, hash), eq(refreshTokens.sessionId, sessions.id)))
       .returning({ id: sessions.id })

@@ -16,7 +16,10 @@ const mine = (owner: Owner, id?: string) =>
     id === undefined ? undefined : eq(conversations.id, id),
   )
 
-type Row = { conversation: typeof conversations.$inferSelect; activeBranchId: string | null }
+type Row = {
+  conversation: typeof conversations.$inferSelect
+  activeBranchId: string | null
+}
 
 const toConversation = ({ conversation: c, activeBranchId }: Row): Conversation => ({
   id: c.id,
@@ -143,7 +146,12 @@ export class SqlConversations implements ConversationStore {
       .where(and(mine(owner, id), rev === undefined ? undefined : eq(conversations.rev, rev)))
       .returning({ id: conversations.id })
     const conversation = await this.find(owner, id)
-    return conversation && { outcome: changed.length ? ('updated' as const) : ('stale' as const), conversation }
+    return (
+      conversation && {
+        outcome: changed.length ? ('updated' as const) : ('stale' as const),
+        conversation,
+      }
+    )
   }
 
   async remove(owner: Owner, id: string) {

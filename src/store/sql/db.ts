@@ -16,7 +16,9 @@ export async function migrateDb(pool: Pool): Promise<void> {
   const client = await pool.connect()
   try {
     await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
-    await migrate(drizzle(client), { migrationsFolder: new URL('../migrations', import.meta.url).pathname })
+    await migrate(drizzle(client), {
+      migrationsFolder: new URL('../migrations', import.meta.url).pathname,
+    })
   } finally {
     await client.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]).catch(() => {})
     client.release()

@@ -49,7 +49,10 @@ export class SqlRuns implements RunStore {
   }
 
   async interruptOrphans(silentSeconds: number, at: Date): Promise<number> {
-    const error = { code: 'UPSTREAM_UNAVAILABLE', message: 'The server stopped while this answer was being written' }
+    const error = {
+      code: 'UPSTREAM_UNAVAILABLE',
+      message: 'The server stopped while this answer was being written',
+    }
     const result = await this.db.execute<{ id: string }>(sql`
       with dead as (
         select r.id from runs r

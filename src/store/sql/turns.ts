@@ -33,7 +33,14 @@ export class SqlTurns implements TurnStore {
       if (!row) return { outcome: 'not_found' }
       if (row.branch_id) {
         const { conversation_id: conversationId, system_prompt: systemPrompt, branch_id: branchId, model } = row
-        return { outcome: 'begun', conversationId, systemPrompt, branchId, model, context: row.context ?? [] }
+        return {
+          outcome: 'begun',
+          conversationId,
+          systemPrompt,
+          branchId,
+          model,
+          context: row.context ?? [],
+        }
       }
       if (row.parent_status === 'streaming') return { outcome: 'busy' }
       // The leaf that the locked row names is newer than this statement's snapshot: a fresh statement sees it.
@@ -52,7 +59,9 @@ export class SqlTurns implements TurnStore {
   }
 
   private async repeated(owner: Owner, { idempotency }: BeginTurn): Promise<BeginResult> {
-    const run = await findRun(this.db, owner, { idempotencyKey: idempotency?.key ?? '' })
+    const run = await findRun(this.db, owner, {
+      idempotencyKey: idempotency?.key ?? '',
+    })
     if (!run) throw new Error('The run behind an idempotency key vanished')
     return { outcome: 'repeated', run }
   }
@@ -97,7 +106,13 @@ function beginStatement(owner: Owner, turn: BeginTurn): SQL {
   const at = instant(turn.at)
   const nodes = [
     ...turn.messages.map((message) => ({ ...message, status: 'complete' })),
-    { id: answerId, role: 'assistant', content: '', extra: null, status: 'streaming' },
+    {
+      id: answerId,
+      role: 'assistant',
+      content: '',
+      extra: null,
+      status: 'streaming',
+    },
   ]
   return sql`
     with recursive target as (${targetOf(owner, turn)}),

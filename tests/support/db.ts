@@ -1,0 +1,59 @@
+import { Pool } from 'pg'
+import { openPglite } from '../../src/store/pglite'
+import type { Store } from '../../src/store/port'
+import { openPostgres } from '../../src/store/postgres'
+import { sqlStore } from '../../src/store/sql'
+
+export interface TestStore {
+  store: Store
+  /** For looking behind the store's back. */
+  pool: Pool
+  /** A URL, for processes that open it themselves; only of a real Postgres. */
+  url?: string
+  close: () => Promise<void>
+}
+
+/** An empty embedded database in memory. */
+export async function openTestPglite(): Promise<TestStore> {
+  const opened = await openPglite({})
+  const store = await sqlStore('pglite', opened)
+  return { store, pool: opened.pool, close: store.close }
+}
+
+/** An empty database of its own on the Postgres that `bun run test` started, dropped when closed. */
+export async function openTestPostgres(): Promise<TestStore> {
+  const { url, drop } = await createDatabase()
+  const opened = openPostgres({ url, poolSize: 20, onError: () => {} })
+  const store = await sqlStore('postgres', opened)
+  return {
+    store,
+    pool: opened.pool,
+    url,
+    async close() {
+      await store.close()
+      await drop()
+    },
+  }
+}
+
+/** A new database on the test server. */
+export async function createDatabase(): Promise<{
+  url: string
+  drop: () => Promise<void>
+}> {
+  const admin = process.env.TEST_DATABASE_URL
+  if (!admin) throw new Error('These tests need Postgres: run them with `bun run test`')
+  const name = `t_${crypto.randomUUID().replaceAll('-', '')}`
+  const run = async (sql: string) => {
+    const pool = new Pool({ connectionString: admin, max: 1 })
+    await pool.query(sql)
+    await pool.end()
+  }
+  await run(`create database ${name}`)
+  const url = new URL(admin)
+  url.pathname = `/${name}`
+  return {
+    url: url.href,
+    drop: () => run(`drop database if exists ${name} with (force)`),
+  }
+}
