@@ -44,7 +44,6 @@ export interface Plan {
     readonly all: number
     readonly tokens: number
     readonly concurrency: number
-    readonly seconds: number
   }
 }
 
@@ -86,15 +85,15 @@ export const full: Plan = {
   restarts: 3,
   settleSeconds: 2,
   scenarios: [
-    { ...sequential, requests: 60, rounds: 7 },
+    { ...sequential, requests: 60, rounds: 5 },
     { ...ten, requests: 60, rounds: 3 },
-    { ...many, requests: 256, rounds: 3 },
+    { ...many, requests: 192, rounds: 3 },
     { ...arrivals, requests: 120, rounds: 3 },
   ],
   throughput: { rounds: 2, seconds: 1, concurrency: 32, tokens: 100 },
-  hold: { streams: 1000, seconds: 8, rampSeconds: 2, tokensPerSecond: 20 },
+  hold: { streams: 1000, seconds: 10, rampSeconds: 3, tokensPerSecond: 20 },
   idle: { streams: 1000, warmup: 200, rampSeconds: 2, settleSeconds: 2 },
-  soak: { first: 2_000, all: 10_000, tokens: 10, concurrency: 32, seconds: 45 },
+  soak: { first: 2_000, all: 10_000, tokens: 10, concurrency: 32 },
 }
 
 export const quick: Plan = {
@@ -102,13 +101,12 @@ export const quick: Plan = {
   restarts: 1,
   settleSeconds: 0.3,
   scenarios: [
-    { ...sequential, requests: 20, rounds: 2 },
+    { ...sequential, requests: 20, rounds: 1 },
     { ...ten, tokens: 10, requests: 20, rounds: 1 },
-    { ...many, tokens: 10, requests: 128, rounds: 1 },
-    { ...arrivals, tokens: 10, requests: 40, rounds: 1 },
+    { ...arrivals, tokens: 10, requests: 30, rounds: 1 },
   ],
   throughput: { rounds: 1, seconds: 0.3, concurrency: 16, tokens: 100 },
   hold: { streams: 100, seconds: 1, rampSeconds: 0.3, tokensPerSecond: 20 },
   idle: { streams: 100, warmup: 50, rampSeconds: 0.3, settleSeconds: 0.3 },
-  soak: { first: 100, all: 400, tokens: 10, concurrency: 16, seconds: 3 },
+  soak: { first: 50, all: 250, tokens: 10, concurrency: 16 },
 }

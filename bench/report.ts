@@ -22,15 +22,17 @@ export interface Results {
   readonly idle: readonly IdleRow[]
   readonly soak: readonly SoakRow[]
   readonly problems: readonly string[]
+  /** Measurements the time budget had no room for. */
+  readonly leftOut: readonly string[]
 }
 
-/** Writes `latest.json` and `latest.md` and returns the page. */
-export function writeReport(results: Results): string {
+/** Writes `<name>.json` and `<name>.md` into `bench/results` and returns the page. */
+export function writeReport(results: Results, name: string): string {
   const dir = join(root, 'bench', 'results')
   mkdirSync(dir, { recursive: true })
   const page = markdown(results)
-  writeFileSync(join(dir, 'latest.json'), `${JSON.stringify(results, null, 2)}\n`)
-  writeFileSync(join(dir, 'latest.md'), page)
+  writeFileSync(join(dir, `${name}.json`), `${JSON.stringify(results, null, 2)}\n`)
+  writeFileSync(join(dir, `${name}.md`), page)
   return page
 }
 
@@ -55,7 +57,7 @@ function markdown(results: Results): string {
     memory(results),
     start(results),
   ]
-  return `${[intro.join('\n'), ...parts, problems(results)].filter((part) => part !== '').join('\n\n')}\n`
+  return `${[intro.join('\n'), ...parts, notes('Problems', results.problems), notes('Left out for lack of time', results.leftOut)].filter((part) => part !== '').join('\n\n')}\n`
 }
 
 function firstToken({ latency }: Results): string {
@@ -118,7 +120,9 @@ function hold({ hold: rows, plan }: Results): string {
     [
       '',
       'complete',
+      'open at once',
       'frames',
+      'first token p99, ms',
       'frame p50, ms',
       'p99',
       'max',
@@ -131,7 +135,9 @@ function hold({ hold: rows, plan }: Results): string {
     rows.map((r) => [
       r.target,
       `${r.complete}/${r.streams}`,
+      String(r.peakOpen),
       `${r.receivedFrames}/${r.expectedFrames}`,
+      fixed(r.firstToken.p99, 0),
       fixed(r.lateness.p50 / 1000, 2),
       fixed(r.lateness.p99 / 1000, 1),
       fixed(r.lateness.max / 1000, 0),
@@ -178,9 +184,9 @@ function start({ start: rows }: Results): string {
   )
 }
 
-function problems({ problems: list }: Results): string {
+function notes(title: string, list: readonly string[]): string {
   if (list.length === 0) return ''
-  return ['## Problems', '', ...list.map((problem) => `- ${problem.split('\n').join(' ')}`)].join('\n')
+  return [`## ${title}`, '', ...list.map((note) => `- ${note.split('\n').join(' ')}`)].join('\n')
 }
 
 function table(title: string, columns: readonly string[], rows: readonly (readonly string[])[]): string {

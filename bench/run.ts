@@ -1,12 +1,13 @@
 /**
  * The benchmark: this server beside a direct connection and bare proxies, in one run on one machine.
  *
- *   bun bench/run.ts [--quick] [--only stateless,pglite] [--skip soak,idle]
+ *   bun bench/run.ts [--quick] [--only stateless,pglite] [--skip soak,idle] [--out latest]
  *
  * Targets: direct (always), bare, parse, stateless, pglite, postgres. Phases: latency, throughput, hold, idle, soak.
  * Postgres comes from BENCH_DATABASE_URL, or is a private cluster for this run. Everything talks to 127.0.0.1, every
  * child process and directory is gone afterwards. Results: bench/results/latest.md and latest.json.
  */
+import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Host, Upstream } from './hosts'
 import { LoadProcess } from './lib/load-process'
@@ -26,8 +27,13 @@ import { assemble, TARGET_NAMES, type Target, type TargetName } from './targets'
 const PHASES = ['latency', 'throughput', 'hold', 'idle', 'soak'] as const
 type Phase = (typeof PHASES)[number]
 
+/** A smoke test leaves out what needs no smoke test. */
+const QUICK_TARGETS = ['direct', 'bare', 'stateless', 'pglite', 'postgres'] as const
+
 interface Options {
   readonly quick: boolean
+  /** The name of the files with the results. */
+  readonly out: string
   readonly targets: ReadonlySet<TargetName>
   readonly skip: ReadonlySet<Phase>
 }
@@ -38,11 +44,13 @@ function options(): Options {
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
       skip: { type: 'string' },
+      out: { type: 'string', default: 'latest' },
     },
   })
   return {
     quick: values.quick,
-    targets: new Set(pick('only', values.only, TARGET_NAMES) ?? TARGET_NAMES),
+    out: basename(values.out),
+    targets: new Set(pick('only', values.only, TARGET_NAMES) ?? (values.quick ? QUICK_TARGETS : TARGET_NAMES)),
     skip: new Set(pick('skip', values.skip, PHASES) ?? []),
   }
 }
@@ -79,7 +87,7 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
   const soak = await run('soak', () => soakPhase(context, targets))
 
   const measured = { start, latency, throughput, hold, idle, soak }
-  const { problems, elapsedSeconds: seconds } = context
+  const { problems, leftOut, elapsedSeconds: seconds } = context
   await Promise.all([load.stop(), upstream.stop(), cast.postgres?.stop()])
   return {
     machine: where,
@@ -88,6 +96,7 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
     seconds,
     ...measured,
     problems,
+    leftOut,
   }
 }
 
@@ -118,7 +127,7 @@ const chosen = options()
 guard(chosen.quick)
 try {
   const results = await bench(chosen)
-  process.stdout.write(writeReport(results))
+  process.stdout.write(writeReport(results, chosen.out))
   process.exitCode = results.problems.length > 0 ? 1 : 0
 } finally {
   cleanUp()

@@ -26,7 +26,7 @@ export interface AppErrorOptions {
   /** Machine-readable facts for the client, e.g. the fields that failed validation. Never secrets. */
   details?: unknown
   /** Seconds after which a retry makes sense; becomes `Retry-After`. */
-  retryAfter?: number
+  retryAfter?: number | undefined
   /** The original failure, for the log only. */
   cause?: unknown
 }

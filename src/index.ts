@@ -18,7 +18,7 @@ if (!process.env.BUN_CONFIG_MAX_HTTP_REQUESTS) {
   )
 }
 
-const services = await wire(config, log).catch((error: unknown) => fail(error))
+const services = await wire(config, log, die).catch((error: unknown) => fail(error))
 const app = createApp(services)
 const { server } = app.listen({
   hostname: config.server.host,
@@ -61,6 +61,12 @@ function readConfig() {
     if (error instanceof ConfigError) return fail(error)
     throw error
   }
+}
+
+/** What is lost here is found again by the next start: rows are on disk, running answers up to a second ago. */
+function die(err: Error) {
+  log.fatal({ err }, 'the embedded database stopped; exiting so that a restart can open it again')
+  process.exit(1)
 }
 
 /** An operator's mistake gets a sentence, not a stack. */

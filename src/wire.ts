@@ -27,12 +27,15 @@ import { sqlStore } from './store/sql'
 
 export type Services = Awaited<ReturnType<typeof wire>>
 
-/** Chooses an implementation for every port and puts the services together. The only file that does. */
-export async function wire(config: Config, log: Log) {
+/**
+ * Chooses an implementation for every port and puts the services together. The only file that does.
+ * @param onFatal called when the process cannot go on: the embedded database died, and only a new process can open it.
+ */
+export async function wire(config: Config, log: Log, onFatal: (error: Error) => void) {
   const now = () => new Date()
   const instanceId = newId()
   const metrics = new Metrics()
-  const store = await openStore(config, log)
+  const store = await openStore(config, { log, onFatal })
   const redis = config.redisUrl ? openRedis(config.redisUrl, log) : undefined
   const models = openModels(config, metrics)
 
@@ -94,7 +97,10 @@ export async function wire(config: Config, log: Log) {
   }
 }
 
-async function openStore({ store }: Config, log: Log): Promise<Store> {
+async function openStore(
+  { store }: Config,
+  { log, onFatal }: { log: Log; onFatal: (error: Error) => void },
+): Promise<Store> {
   if (store.databaseUrl) {
     const { openPostgres } = await import('./store/postgres')
     const onError = (err: Error) => log.warn({ err }, 'a database connection broke')
@@ -109,7 +115,7 @@ async function openStore({ store }: Config, log: Log): Promise<Store> {
   }
   // Not loaded at all when it is not used: the embedded database is 200 MB of memory.
   const { openPglite } = await import('./store/pglite')
-  return sqlStore('pglite', await openPglite({ dataDir: join(store.dataDir, 'postgres') }))
+  return sqlStore('pglite', await openPglite({ dataDir: join(store.dataDir, 'postgres'), onError: onFatal }))
 }
 
 function openRedis(url: string, log: Log): Redis {

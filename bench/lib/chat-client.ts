@@ -32,8 +32,9 @@ export class ChatClient {
   }
 
   close(): void {
-    this.#socket?.terminate()
-    this.#lost('closed by the load')
+    const socket = this.#socket
+    this.#lost('not ended within the time limit')
+    socket?.terminate()
   }
 
   #connect(): Promise<Socket<undefined>> {

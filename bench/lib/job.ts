@@ -91,8 +91,10 @@ export interface HoldResult extends LoadResult {
   readonly receivedFrames: number
   /** Lateness of the first, middle and last third of the streams' tokens: a server falling behind shows a rise. */
   readonly thirds: readonly Summary[]
-  /** How much longer than planned the streams took (1 = on pace). */
+  /** How much longer than planned the streams took from their first token (1 = on pace). */
   readonly stretch: Summary
+  /** The most streams that were between their first and last token at one time. */
+  readonly peakOpen: number
 }
 
 export interface IdleResult {

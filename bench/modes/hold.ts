@@ -7,7 +7,7 @@ import { Crew } from './crew'
 
 /**
  * Many paced streams at once. A server keeps up when every frame arrives, lateness does not grow from the first third
- * of the streams to the last, and the streams last as long as planned.
+ * of the streams to the last, and the streams last as long as planned, counted from their first token.
  */
 export async function hold(job: HoldJob): Promise<HoldResult> {
   const crew = new Crew(job.aim, job.rampSeconds + job.seconds * 1.5 + 5)
@@ -15,15 +15,22 @@ export async function hold(job: HoldJob): Promise<HoldResult> {
   const thirds = [new Samples(), new Samples(), new Samples()]
   const stretch = new Samples()
   const use = watch(job)
+  let open = 0
+  let peakOpen = 0
   const planned = (job.seconds * 1000 * (job.aim.tokens - 1)) / job.aim.tokens
   await Promise.all(
     crew.hire(job.streams).map(async (client, i) => {
       await Bun.sleep((i / job.streams) * job.rampSeconds * 1000)
-      const from = nowUs()
-      const answered = await tally.ask(client, from, (late, index) => {
+      let first = 0
+      const answered = await tally.ask(client, nowUs(), (late, index) => {
+        if (index === 0) {
+          first = nowUs()
+          peakOpen = Math.max(peakOpen, ++open)
+        }
         thirds[Math.min(2, Math.floor((index * 3) / job.aim.tokens))]?.add(late)
       })
-      if (answered.done > 0) stretch.add((nowUs() - from) / 1000 / planned)
+      if (first > 0) open--
+      if (answered.done > 0) stretch.add((nowUs() - first) / 1000 / planned)
     }),
   )
   const result = tally.result()
@@ -35,6 +42,7 @@ export async function hold(job: HoldJob): Promise<HoldResult> {
     receivedFrames: tally.tokens,
     thirds: thirds.map((third) => third.summary()),
     stretch: stretch.summary(),
+    peakOpen,
   }
 }
 

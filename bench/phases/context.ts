@@ -9,6 +9,8 @@ import type { Target } from '../targets'
 export class Context {
   /** Everything that did not go as it should; printed with the results. */
   readonly problems: string[] = []
+  /** Measurements the time budget had no room for. */
+  readonly leftOut: string[] = []
   readonly #began = performance.now()
 
   constructor(
@@ -32,7 +34,8 @@ export class Context {
   /** One measurement; a failure or a lack of time is noted and the run goes on with the next. */
   async attempt<T>(what: string, needsSeconds: number, measure: () => Promise<T>): Promise<T | undefined> {
     if (this.remainingSeconds < needsSeconds) {
-      this.problem(`${what}: left out, the time budget was used up`)
+      this.leftOut.push(what)
+      this.say(`left out for lack of time: ${what}`)
       return undefined
     }
     try {

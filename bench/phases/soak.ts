@@ -1,3 +1,4 @@
+import { ChatServer } from '../hosts'
 import { procSample } from '../lib/proc-stat'
 import { aimAt, type Target } from '../targets'
 import type { Context } from './context'
@@ -15,22 +16,25 @@ export interface SoakRow {
 /** Memory after the first streams and after ten thousand, each target in a new process: flat means no leak. */
 export async function soakPhase(context: Context, targets: readonly Target[]): Promise<SoakRow[]> {
   const rows: SoakRow[] = []
-  for (const target of targets.filter(({ direct }) => !direct)) {
+  const servers = targets.filter(({ host }) => host instanceof ChatServer)
+  for (const [i, target] of servers.entries()) {
     context.say(`${context.plan.soak.all} streams, ${target.label}`)
+    const until = context.elapsedSeconds + context.remainingSeconds / (servers.length - i)
     const row = await context.alone(`soak, ${target.label}`, 4 + 3 * context.plan.settleSeconds, target, () =>
-      measure(context, target),
+      measure(context, target, until),
     )
     if (row !== undefined) rows.push(row)
   }
   return rows
 }
 
-async function measure(context: Context, target: Target): Promise<SoakRow> {
+/** Ends at `until` seconds of the run, so that a slow target leaves time for the next. */
+async function measure(context: Context, target: Target, until: number): Promise<SoakRow> {
   const { first, all } = context.plan.soak
   const startMb = await settled(context, target)
-  const firstStreams = await streams(context, target, first)
+  const firstStreams = await streams(context, target, first, until)
   const afterFirstMb = await settled(context, target)
-  const rest = await streams(context, target, all - first)
+  const rest = await streams(context, target, all - first, until)
   const afterAllMb = await settled(context, target)
   const peakMb = procSample(target.host.pid)?.peakMb ?? 0
   return {
@@ -44,16 +48,16 @@ async function measure(context: Context, target: Target): Promise<SoakRow> {
   }
 }
 
-async function streams(context: Context, target: Target, requests: number): Promise<number> {
-  const { tokens, concurrency, seconds } = context.plan.soak
-  const limit = Math.max(3, Math.min(seconds, context.remainingSeconds - 6))
+async function streams(context: Context, target: Target, requests: number, until: number): Promise<number> {
+  const { tokens, concurrency } = context.plan.soak
+  const seconds = Math.max(2, until - context.elapsedSeconds - context.plan.settleSeconds - 3)
   const aim = aimAt(target, tokens, 0)
   const result = await context.load.run({
     mode: 'closed',
     aim,
     concurrency,
     requests,
-    seconds: limit,
+    seconds,
     warmup: 0,
     spreadMs: 0,
   })

@@ -20,6 +20,7 @@ export async function startPhase(context: Context, hosts: readonly Host[]): Prom
     context.say(`start: ${host.name}`)
     const row = await context.attempt(`start of ${host.name}`, 5, () => measure(context, host))
     if (row !== undefined) rows.push(row)
+    else await context.attempt(`end of ${host.name}`, 0, () => host.stop())
   }
   return rows
 }

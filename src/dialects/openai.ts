@@ -140,8 +140,10 @@ export async function runCompletion(events: AsyncIterable<RunBatch>, header: Chu
     for (const event of batch.events) {
       if (typeof event === 'string' || event.type === 'delta') whole.add(event)
       else if (event.type === 'start') facts = event.fields
-      else if (event.type === 'error') throw new AppError(event.error.code, event.error.message)
-      else {
+      else if (event.type === 'error') {
+        const { error, retryAfter } = event
+        throw new AppError(error.code, error.message, { retryAfter })
+      } else {
         whole.usage = event.usage
         whole.add({
           type: 'finish',

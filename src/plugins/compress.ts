@@ -1,17 +1,20 @@
-import { Elysia } from 'elysia'
+import { Elysia, ElysiaCustomStatusResponse } from 'elysia'
 
 /** Bytes below which compressing costs more than it saves. */
 const WORTH_IT = 4096
 
 /** gzip for large JSON answers. Streams are `Response`s and pass: compressing them would hold tokens back. */
 export const compress = () =>
-  new Elysia({ name: 'compress' }).mapResponse({ as: 'global' }, function gzipJson({ responseValue, headers, set }) {
-    if (typeof responseValue !== 'object' || responseValue === null || responseValue instanceof Response) return
-    if (!/\bgzip\b/.test(headers['accept-encoding'] ?? '')) return
-    const json = JSON.stringify(responseValue)
+  new Elysia({ name: 'compress' }).mapResponse({ as: 'global' }, function gzipJson({ responseValue, request, set }) {
+    if (!/\bgzip\b/.test(request.headers.get('accept-encoding') ?? '')) return
+    const custom = responseValue instanceof ElysiaCustomStatusResponse
+    const value: unknown = custom ? responseValue.response : responseValue
+    if (typeof value !== 'object' || value === null || value instanceof Response) return
+    const json = JSON.stringify(value)
+    const status = custom ? Number(responseValue.code) : Number(set.status ?? 200)
     set.headers['content-type'] = 'application/json; charset=utf-8'
-    if (json.length < WORTH_IT) return new Response(json)
+    if (json.length < WORTH_IT) return new Response(json, { status })
     set.headers['content-encoding'] = 'gzip'
     set.headers.vary = 'accept-encoding'
-    return new Response(Bun.gzipSync(Buffer.from(json), { level: 4 }))
+    return new Response(Bun.gzipSync(Buffer.from(json), { level: 4 }), { status })
   })

@@ -17,7 +17,12 @@ export type RunEnded =
       /** US dollars; null when the price is not known. */
       costUsd: number | null
     }
-  | { type: 'error'; error: ErrorBody }
+  | {
+      type: 'error'
+      error: ErrorBody
+      /** Seconds after which a retry makes sense, when the provider said. */
+      retryAfter?: number | undefined
+    }
 
 /** The events of a run, numbered from 1 without gaps. A bare string is a piece of choice 0's text. */
 export type RunEvent = string | RunStarted | ChoiceDelta | RunEnded

@@ -1,5 +1,5 @@
-import { existsSync, fsyncSync } from 'node:fs'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { closeSync, existsSync, fsyncSync, openSync } from 'node:fs'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PGlite, type PGliteOptions } from '@electric-sql/pglite'
 import { pg_trgm } from '@electric-sql/pglite/contrib/pg_trgm'
@@ -56,7 +56,8 @@ async function handle(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case 'open':
       db = await openEngine(message.dataDir, message.fsync)
-      setInterval(() => inTurn(upkeep), TICK_MS)
+      // What upkeep cannot do now (a full disk, say) it tries again; a dead engine shows at the next request.
+      setInterval(() => inTurn(() => upkeep().catch(() => {})), TICK_MS)
       return say({ kind: 'ready' })
     case 'bytes':
       if (closing) return
@@ -64,22 +65,16 @@ async function handle(message: ToWorker): Promise<void> {
       current = message.session
       requests += 1
       return exchange(message.bytes, (bytes) =>
-        self.postMessage(
-          {
-            kind: 'bytes',
-            session: message.session,
-            bytes,
-          } satisfies FromWorker,
-          [bytes.buffer],
-        ),
+        self.postMessage({ kind: 'bytes', session: message.session, bytes } satisfies FromWorker, [bytes.buffer]),
       )
     case 'end':
       if (message.session === current && !closing) await endSession()
       return
     case 'close':
       closing = true
-      await db.close()
-      return say({ kind: 'closed' })
+      // Also when it fails: the log is complete, and the next start replays it.
+      await db.close().finally(() => say({ kind: 'closed' }))
+      return
   }
 }
 
@@ -157,7 +152,7 @@ async function openEngine(dataDir: string | undefined, fsync: boolean): Promise<
     extensions: { pg_trgm, unaccent, host: { name: 'host', setup: hostSetup } },
     startParams: startParams(fsync),
     onStderr(text) {
-      if (/FATAL|PANIC|Aborted/.test(text)) lastWords.push(text)
+      if (/FATAL|PANIC|DETAIL|HINT|Aborted/.test(text)) lastWords.push(text)
       return false
     },
   }
@@ -210,7 +205,7 @@ async function hostSetup(_db: unknown, runtime: Runtime): Promise<{ emscriptenOp
       ...runtime,
       preRun: [...(runtime.preRun ?? []), passFsyncOn],
       // Said at once: after an abort PGlite may never give the thread back.
-      onAbort: (what) => fail(`the engine aborted: ${what}`),
+      onAbort: (what) => fail(what || 'the engine aborted'),
       onExit: (code) => fail(`the engine exited with code ${code}`),
     },
   }
@@ -225,17 +220,15 @@ async function createCluster(dataDir: string): Promise<void> {
   await rm(staging, { recursive: true, force: true })
   await mkdir(staging, { mode: 0o700 })
   await new Bun.Archive(await Bun.file(TEMPLATE).bytes()).extract(staging)
-  const entries = await readdir(staging, {
-    recursive: true,
-    withFileTypes: true,
-  })
-  for (const entry of entries) await flushToDisk(join(entry.parentPath, entry.name))
-  await flushToDisk(staging)
+  const entries = await readdir(staging, { recursive: true, withFileTypes: true })
+  for (const entry of entries) flushToDisk(join(entry.parentPath, entry.name))
+  flushToDisk(staging)
   await rename(staging, dataDir)
-  await flushToDisk(dirname(dataDir))
+  flushToDisk(dirname(dataDir))
 }
 
-async function flushToDisk(path: string): Promise<void> {
-  const handle = await open(path)
-  await handle.sync().finally(() => handle.close())
+function flushToDisk(path: string): void {
+  const file = openSync(path, 'r')
+  fsyncSync(file)
+  closeSync(file)
 }

@@ -86,6 +86,7 @@ class Engine {
   private readonly closed = Promise.withResolvers<void>()
   private readonly ended = Promise.withResolvers<void>()
   private sessions = 0
+  private started = false
   private stopped = false
   failure: Error | undefined
   onFailure: ((error: Error) => void) | undefined
@@ -139,6 +140,7 @@ class Engine {
   private hear(message: FromWorker): void {
     switch (message.kind) {
       case 'ready':
+        this.started = true
         this.ready.resolve()
         break
       case 'bytes':
@@ -154,7 +156,7 @@ class Engine {
 
   private fail(reason: string): void {
     if (this.failure || this.stopped) return
-    this.failure = new Error(`the embedded database has stopped: ${reason}`)
+    this.failure = new Error(`the embedded database ${this.started ? 'has stopped' : 'cannot start'}: ${reason}`)
     this.worker.terminate()
     this.ready.promise.catch(() => {}) // nobody waits for it any more, unless it was still opening
     this.ready.reject(this.failure)

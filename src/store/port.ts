@@ -187,7 +187,7 @@ export interface Begun {
   model: string
   systemPrompt: string | null
   /** The path down to the parent, oldest first, without the messages this turn wrote. */
-  context: Pick<Message, 'role' | 'content' | 'extra' | 'status'>[]
+  context: Pick<Message, 'role' | 'content' | 'extra'>[]
 }
 
 export type BeginResult =

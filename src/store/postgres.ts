@@ -22,5 +22,7 @@ export function openPostgres({ url, poolSize, onError }: PostgresOptions): {
     application_name: 'ai-chat-orchestrator',
   })
   pool.on('error', onError)
+  // A connection that is lost in the middle of a transaction tells its client, not the pool; unheard, it ends the process.
+  pool.on('connect', (client) => client.on('error', onError))
   return { pool, close: () => pool.end() }
 }

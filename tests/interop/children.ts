@@ -5,7 +5,6 @@ import { join } from 'node:path'
 
 export type Child = {
   name: string
-  pid: number
   exitCode(): number | null
   logTail(lines?: number): Promise<string>
 }
@@ -19,42 +18,42 @@ export type ChildOptions = {
 }
 
 const GRACE_MS = 5_000
-const running = new Map<Child, { stop(): Promise<void> }>()
+const running = new Set<Bun.Subprocess>()
+let stopping = false
+
+/** Spawns in a process group of its own, so that whatever the child starts ends with it. */
+export function spawn<Out extends 'pipe' | number, In extends 'pipe' | 'ignore'>(
+  command: string[],
+  options: { stdin: In; stdout: Out; stderr: Out; cwd?: string; env?: Record<string, string>; timeout?: number },
+): Bun.Subprocess<In, Out, Out> {
+  if (stopping) throw new Error('no more children: the run is ending')
+  const subprocess = Bun.spawn(command, { ...options, detached: true })
+  running.add(subprocess)
+  return subprocess
+}
 
 export function startChild({ name, command, env, cwd, logDir }: ChildOptions): Child {
   const path = join(logDir, `${name}.log`)
   const log = openSync(path, 'a')
-  // A group of its own, so that whatever the child starts ends with it.
-  const subprocess = Bun.spawn(command, {
-    cwd,
-    env,
-    stdin: 'ignore',
-    stdout: log,
-    stderr: log,
-    detached: true,
-  })
-  const child: Child = {
+  const subprocess = spawn(command, { cwd, env, stdin: 'ignore', stdout: log, stderr: log })
+  return {
     name,
-    pid: subprocess.pid,
     exitCode: () => subprocess.exitCode,
     logTail: async (lines = 40) => (await Bun.file(path).text()).trimEnd().split('\n').slice(-lines).join('\n'),
   }
-  running.set(child, {
-    stop: async () => {
-      signalGroup(subprocess.pid, 'SIGTERM')
-      const force = setTimeout(() => signalGroup(subprocess.pid, 'SIGKILL'), GRACE_MS)
-      await subprocess.exited
-      clearTimeout(force)
-      signalGroup(subprocess.pid, 'SIGKILL')
-    },
-  })
-  return child
 }
 
 export async function stopChildren(): Promise<void> {
-  const stops = [...running.values()]
+  stopping = true
+  await Promise.all([...running].map(stop))
   running.clear()
-  await Promise.all(stops.map((each) => each.stop()))
+}
+
+async function stop(subprocess: Bun.Subprocess): Promise<void> {
+  if (subprocess.exitCode === null) signalGroup(subprocess.pid, 'SIGTERM')
+  const force = setTimeout(() => signalGroup(subprocess.pid, 'SIGKILL'), GRACE_MS)
+  await subprocess.exited
+  clearTimeout(force)
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {

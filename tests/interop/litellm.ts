@@ -31,6 +31,9 @@ export const ROUTES: Record<string, string> = {
 export const MOCK_MODEL = 'house/mock'
 export const MODEL_NAMES = [...Object.keys(ROUTES), MOCK_MODEL]
 
+/** US dollars, of every model. */
+const PRICE = { input_cost_per_token: 0.000001, output_cost_per_token: 0.000002 }
+
 const START_LIMIT_MS = 120_000
 
 export async function startLiteLlm(command: string, providerUrl: string, folder: string): Promise<string> {
@@ -57,10 +60,6 @@ export async function startLiteLlm(command: string, providerUrl: string, folder:
 
 /** LiteLLM reads YAML, and JSON is YAML. */
 function configFor(providerUrl: string): unknown {
-  const price = {
-    input_cost_per_token: 0.000001,
-    output_cost_per_token: 0.000002,
-  }
   const routes = Object.entries(ROUTES).map(([name, behaviour]) => ({
     model_name: name,
     litellm_params: {
@@ -68,7 +67,7 @@ function configFor(providerUrl: string): unknown {
       api_base: providerUrl,
       api_key: 'sk-fake-provider',
     },
-    model_info: price,
+    model_info: PRICE,
   }))
   const mock = {
     model_name: MOCK_MODEL,
@@ -77,7 +76,7 @@ function configFor(providerUrl: string): unknown {
       api_key: 'sk-unused',
       mock_response: MOCK_ANSWER,
     },
-    model_info: price,
+    model_info: PRICE,
   }
   return {
     model_list: [...routes, mock],

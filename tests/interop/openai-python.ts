@@ -1,7 +1,7 @@
 /** Runs the Python script of the same name: each line that it prints is a result, or a question to the provider. */
 import { join } from 'node:path'
 import { report, say } from './checks'
-import { plainEnv } from './children'
+import { plainEnv, spawn } from './children'
 import { MODEL_NAMES } from './litellm'
 import type { Setup } from './server'
 
@@ -12,7 +12,7 @@ type Line = { ask: 'aborted' } | { name: string; problem?: string; left_out?: tr
 
 export async function openAiPythonSuite(setup: Setup, python: string): Promise<void> {
   const { provider, proxyOnly, target } = setup
-  const child = Bun.spawn([python, join(import.meta.dir, 'openai_sdk.py')], {
+  const child = spawn([python, join(import.meta.dir, 'openai_sdk.py')], {
     env: plainEnv({
       BASE_URL: target.baseURL,
       API_KEY: target.apiKey,

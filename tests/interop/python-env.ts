@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { say } from './checks'
+import { spawn } from './children'
 
 export const LITELLM_VERSION = '1.102.4'
 export const OPENAI_VERSION = '3.52.0'
@@ -62,7 +63,7 @@ const works = (command: string[]): Promise<boolean> =>
 
 /** The whole environment is passed on, as pip's settings live there. */
 async function run(command: string[]): Promise<void> {
-  const child = Bun.spawn(command, {
+  const child = spawn(command, {
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startFakeProvider } from '../support/fake-provider'
 import { aiSdkSuite } from './ai-sdk'
-import { closing, report, say } from './checks'
+import { closing, halt, report, say } from './checks'
 import { stopChildren } from './children'
 import { conversationSuite } from './conversations'
 import { MASTER_KEY, startLiteLlm } from './litellm'
@@ -46,23 +46,25 @@ async function targetFor(litellmUrl: string): Promise<Target> {
   return startServer(litellmUrl, folder)
 }
 
-async function finish(): Promise<never> {
+let finishing = false
+
+async function finish(): Promise<void> {
+  if (finishing) return
+  finishing = true
+  halt()
   await stopChildren()
   await provider.stop()
   rmSync(folder, { recursive: true, force: true })
   process.exit(closing() ? 0 : 1)
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    report('runs to its end', `stopped by ${signal}`)
-    void finish()
-  })
-}
-setTimeout(() => {
-  report('runs to its end', `no end after ${LIMIT_MS / 60_000} minutes`)
+function giveUp(why: string): void {
+  report('runs to its end', why)
   void finish()
-}, LIMIT_MS)
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => giveUp(`stopped by ${signal}`))
+setTimeout(() => giveUp(`no end after ${LIMIT_MS / 60_000} minutes`), LIMIT_MS)
 
 try {
   await main()

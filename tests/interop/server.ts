@@ -44,7 +44,8 @@ async function createKey(origin: string): Promise<string> {
     password: 'Interop-pass-42!',
     name: 'Interop',
   }
-  const signedUp = await post<{ tokens: { access_token: string } }>(`${origin}/api/v1/auth/register`, person)
+  const signedUp = await post<{ tokens?: { access_token: string } }>(`${origin}/api/v1/auth/register`, person)
+  if (!signedUp.tokens) throw new Error(`register answers ${JSON.stringify(signedUp)}`)
   const key = await post<{ data: { key: string } }>(
     `${origin}/v1/keys`,
     { name: 'interop' },

@@ -44,7 +44,9 @@ export async function testApp(env: Record<string, string> = {}): Promise<TestApp
     LOG_LEVEL: 'silent',
     ...env,
   })
-  const services = await wire(config, openLog(config.logLevel))
+  const services = await wire(config, openLog(config.logLevel), (error) => {
+    throw error
+  })
   const app = createApp(services)
 
   const call: TestApp['call'] = async (path, { method, token, json, headers = {}, body, signal } = {}) => {

@@ -65,7 +65,7 @@ export function toEnded(outcome: Outcome, provider: Provider): RunEnded {
     (outcome.stopped === 'server'
       ? new AppError('UPSTREAM_UNAVAILABLE', 'The server is restarting; what was said so far is saved')
       : undefined)
-  if (error) return { type: 'error', error: errorBody(error, null) }
+  if (error) return { type: 'error', error: errorBody(error, null), retryAfter: error.retryAfter }
   const cost = outcome.usage && provider.cost(outcome.usage)
   return {
     type: 'done',

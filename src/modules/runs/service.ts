@@ -111,16 +111,19 @@ export class Runs {
 
   /**
    * The events after `after`. When they are not kept any more, the stored answer in one piece; `restart` then says
-   * that the reader must drop what it has.
+   * that the reader must drop what it has. So it is for numbers beyond the end: their events died with a process that
+   * had not kept them yet, and the reader has not seen how the answer ended.
    */
   async read(owner: Owner, id: string, after: number) {
     const run = await this.find(owner, id)
-    const events = this.deps.log.read(id, after)
-    if (events) return { run, events, restart: false }
+    const beyond = run.status !== 'running' && after > run.lastSeq
+    const events = this.deps.log.read(id, beyond ? 0 : after)
+    if (events) return { run, events, restart: beyond }
     if (run.status === 'running') {
       throw new AppError('CONFLICT', 'This answer is being written by another server. Read the message when it is done')
     }
-    if (after >= run.lastSeq) return { run, events: noEvents(), restart: false }
+    // An interrupted answer was numbered anew when it was closed: the same number may have been another event.
+    if (after === run.lastSeq && run.status !== 'interrupted') return { run, events: noEvents(), restart: false }
     const message = await this.deps.store.conversations.findMessage(owner, run.messageId)
     if (!message) throw new AppError('NOT_FOUND', 'There is no such run')
     return { run, events: storedEvents(run, message), restart: after > 0 }

@@ -15,7 +15,7 @@ export function storedEvents(run: Run, message: Message): AsyncIterableIterator<
     })
   }
   events.push(storedEnd(run, message))
-  return once({ seq: run.lastSeq - events.length + 1, events })
+  return once({ seq: Math.max(1, run.lastSeq - events.length + 1), events })
 }
 
 /** What a client needs to find the answer again. */

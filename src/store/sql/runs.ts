@@ -55,11 +55,11 @@ export class SqlRuns implements RunStore {
     }
     const result = await this.db.execute<{ id: string }>(sql`
       with dead as (
-        select r.id from runs r
+        select r.id from runs r join conversations c on c.id = r.conversation_id
         where r.status = 'running' and not exists (
           select 1 from instances i
           where i.id = r.instance_id and i.heartbeat_at > now() - make_interval(secs => ${silentSeconds}))
-        for update of r skip locked
+        for update of c, r skip locked
       ), said as (
         select dead.id, coalesce(string_agg(c.text, '' order by c.seq), '') as text, coalesce(max(c.seq), 0) as seq
         from dead left join run_checkpoints c on c.run_id = dead.id group by dead.id

@@ -1,0 +1,4 @@
+import { openTestPglite } from '../support/db'
+import { storeContract } from './contract'
+
+storeContract('pglite', openTestPglite)

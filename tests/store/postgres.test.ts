@@ -1,0 +1,4 @@
+import { openTestPostgres } from '../support/db'
+import { storeContract } from './contract'
+
+storeContract('postgres', openTestPostgres)
