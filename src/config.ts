@@ -30,6 +30,11 @@ export function loadConfig(env: Env) {
   if (algorithm !== 'HS256' && !jwksUrl) {
     read.problem(`JWT_ALGORITHM=${algorithm} needs JWT_JWKS_URL or SUPABASE_URL, where the public keys are`)
   }
+  if (algorithm === 'HS256' && supabaseUrl && !secret.given) {
+    read.problem(
+      "SUPABASE_URL needs JWT_SECRET_KEY, the project's JWT secret; if the project signs with keys, set JWT_ALGORITHM to ES256 or RS256",
+    )
+  }
   if (production && !secret.given) {
     read.problem(
       'JWT_SECRET_KEY is required when NODE_ENV=production: at least 32 characters, e.g. `openssl rand -hex 32`',
@@ -121,7 +126,12 @@ function signingKey(secret: string): Uint8Array {
 /** Development without a secret: one is made and kept, so that a restart does not sign everybody out. */
 function keptSecret(dataDir: string): string {
   const file = join(dataDir, 'jwt-secret')
-  if (existsSync(file)) return readFileSync(file, 'utf8').trim()
+  if (existsSync(file)) {
+    const kept = readFileSync(file, 'utf8').trim()
+    // Cut short, e.g. by a full disk: anybody could sign with it.
+    if (kept.length < 32) throw new ConfigError([`${file} holds no secret. Delete it, and a new one is made`])
+    return kept
+  }
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const secret = randomBytes(32).toString('hex')
   writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: 'wx' })

@@ -18,13 +18,11 @@ if (!process.env.BUN_CONFIG_MAX_HTTP_REQUESTS) {
   )
 }
 
-const services = await wire(config, log, die).catch((error: unknown) => fail(error))
+const services = await wire(config, log, die).catch((error: unknown) =>
+  fail(config.store.databaseUrl ? `The database of DATABASE_URL cannot be used: ${reasonOf(error)}` : error),
+)
 const app = createApp(services)
-const { server } = app.listen({
-  hostname: config.server.host,
-  port: config.server.port,
-  reusePort: false,
-})
+const server = await listen()
 void greet()
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void drain(signal))
@@ -34,16 +32,31 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => 
  * database. A second signal means now.
  */
 async function drain(signal: string) {
+  const deadline = performance.now() + config.server.drainTimeout * 1000
   log.info({ signal, active_runs: services.runs.active }, 'stopping')
   for (const again of ['SIGTERM', 'SIGINT'] as const) process.once(again, () => process.exit(1))
   services.health.draining = true
   await services.runs.close(config.server.drainTimeout * 1000)
-  // Readers get their last frames; whoever does not take them within two seconds is not listening.
-  await Promise.race([server?.stop(), Bun.sleep(2000)])
+  // Readers get their last frames, and answers that are not stored (no run waits for them) the rest of the time; whoever
+  // takes nothing for two seconds after that is not listening.
+  await Promise.race([server?.stop(), Bun.sleep(Math.max(2000, deadline - performance.now()))])
   await server?.stop(true)
   await services.close()
   log.info('stopped')
   process.exit(0)
+}
+
+/** Whoever cannot listen lets the database go properly, for the next attempt. */
+async function listen() {
+  const { host, port } = config.server
+  try {
+    return app.listen({ hostname: host, port, reusePort: false }).server
+  } catch (error) {
+    await services.runs.close(0)
+    await services.close()
+    const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+    return fail(taken ? `Port ${port} is taken: stop what listens there, or set PORT` : error)
+  }
 }
 
 async function greet() {
@@ -69,9 +82,14 @@ function die(err: Error) {
   process.exit(1)
 }
 
+/** What was wrong at the bottom: a failed query's own message is the query. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause ? reasonOf(error.cause) : error.message
+}
+
 /** An operator's mistake gets a sentence, not a stack. */
 function fail(error: unknown): never {
-  const message = error instanceof Error ? error.message : String(error)
-  process.stderr.write(`${message}\n`)
+  process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
   process.exit(1)
 }

@@ -11,7 +11,8 @@ export const storableJson = (value: unknown): string =>
 export function headline(text: string, max: number): string {
   const line = text.trim().split('\n', 1)[0]?.replace(/\s+/g, ' ').trim() ?? ''
   if (line.length <= max) return line
-  const cut = line.slice(0, max - 1)
+  // Not in the middle of a character of two halves.
+  const cut = line.slice(0, max - 1).replace(/[\ud800-\udbff]$/, '')
   const word = cut.lastIndexOf(' ')
   return `${(word > max / 2 ? cut.slice(0, word) : cut).toWellFormed()}…`
 }

@@ -1,5 +1,8 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 
+/** Tells an API key from an access token, and a secret scanner whose it is. */
+export const API_KEY_PREFIX = 'sk-orc-'
+
 /** A random token of 256 bits, URL-safe, behind a prefix that tells a reader (and a secret scanner) what it is. */
 export const randomToken = (prefix: string): string => prefix + randomBytes(32).toString('base64url')
 

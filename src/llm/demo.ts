@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AppError } from '../errors'
 import type { ChatMessage, ChatRequest, Provider } from './port'
 
 export const DEMO_MODEL = 'demo/eliza'
@@ -14,6 +13,7 @@ const PACE = 15
 export function demoModel({ pace = PACE } = {}): Provider {
   return {
     name: 'demo',
+    listsAll: true,
     personalKeys: false,
     cost: () => 0n,
     async models() {
@@ -21,12 +21,6 @@ export function demoModel({ pace = PACE } = {}): Provider {
     },
     async *stream(request, signal) {
       signal.throwIfAborted()
-      if (request.model !== DEMO_MODEL) {
-        throw new AppError(
-          'NOT_FOUND',
-          `There is no model ${request.model}: only ${DEMO_MODEL}, until LITELLM_URL or OPENAI_API_KEY is set`,
-        )
-      }
       const words = reply(request).match(/\s*\S+/g) ?? []
       const limit = Number(
         request.params.max_completion_tokens ?? request.params.max_tokens ?? Number.POSITIVE_INFINITY,

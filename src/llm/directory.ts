@@ -43,15 +43,20 @@ export class ModelDirectory {
     return first.id
   }
 
-  /** The provider for a model: the first that lists it, else the first, which may know models it does not list. */
+  /**
+   * The provider for a model: the first that lists it, else the first that may know models it does not list.
+   * @throws AppError NOT_FOUND when there is none.
+   */
   async providerOf(model: string): Promise<Provider> {
-    if (this.providers.length > 1) {
-      for (const provider of this.providers) {
-        const models = await this.modelsOf(provider).catch(() => [])
-        if (models.some((m) => m.id === model)) return provider
-      }
+    const [only, second] = this.providers
+    if (!second && !only.listsAll) return only
+    for (const provider of this.providers) {
+      const models = await this.modelsOf(provider).catch(() => [])
+      if (models.some(({ id }) => id === model)) return provider
     }
-    return this.providers[0]
+    const open = this.providers.find(({ listsAll }) => !listsAll)
+    if (open) return open
+    throw new AppError('NOT_FOUND', `There is no model ${model.slice(0, 100)}. GET /v1/models lists what there is`)
   }
 
   /** How to see, per provider, whether it answers: what `/health` does. */

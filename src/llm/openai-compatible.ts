@@ -34,6 +34,7 @@ export function openAiCompatible({
 
   return {
     name,
+    listsAll: false,
     personalKeys,
     cost: () => null,
     async *stream(request, outer) {
@@ -119,10 +120,16 @@ async function* read(body: ReadableStreamDefaultReader<Uint8Array>, deadlines: D
     deadlines.talking()
     for (const event of chunks.take()) yield event
   }
-  if (chunks.done || chunks.finished) return
-  // Some providers leave out the empty line after their last frame.
-  chunks.feed(`${decoder.decode()}\n\n`)
-  for (const event of chunks.take()) yield event
+  if (chunks.done) return
+  const complete = chunks.finished
+  try {
+    // Some providers leave out the empty line after their last frame.
+    chunks.feed(`${decoder.decode()}\n\n`)
+    for (const event of chunks.take()) yield event
+  } catch (error) {
+    // Half a frame of what may follow a complete answer does not make it incomplete.
+    if (!complete) throw error
+  }
   if (!chunks.done && !chunks.finished) {
     throw new AppError('UPSTREAM_ERROR', 'The model provider broke off before its answer was complete')
   }

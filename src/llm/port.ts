@@ -64,6 +64,8 @@ export interface ModelInfo {
 export interface Provider extends ChatModel {
   /** What to call it in logs, metrics and `/health`. */
   readonly name: string
+  /** Whether its list is complete: a model that is not in it does not exist. */
+  readonly listsAll: boolean
   /** Whether people have keys of their own here (LiteLLM). A key is never sent to a provider that does not. */
   readonly personalKeys: boolean
   /** Nano-dollars that an answer costs, or null while nobody has said. */

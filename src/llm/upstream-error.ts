@@ -71,6 +71,6 @@ function explanation(body: string): string | undefined {
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
 const SECRETS =
-  /\b(?:sk|pk|rk|key|Bearer|hashed_token)[-_= ]+[\w*.+/=-]{6,}|\b\w+:\/\/\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?/gi
+  /\b(?:sk|pk|rk|key|Bearer|hashed_token)[-_= ]+[\w*.+/=-]{6,}|\b\w+:\/\/\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\b(?:localhost|[\w-]+(?:\.[\w-]+)+):\d{2,5}\b|\b[\w-]+(?:\.[\w-]+)*\.(?:internal|local)\b/gi
 
 const redact = (text: string): string => text.replace(SECRETS, '[hidden]')

@@ -30,7 +30,8 @@ export const auth = (accounts: Authenticator) =>
 
 export type Auth = ReturnType<typeof auth>
 
-function credentialOf(headers: Record<string, string | undefined>): string | undefined {
+/** @throws AppError BAD_REQUEST when two different ones are sent: which of them counts must not be a guess. */
+export function credentialOf(headers: Record<string, string | undefined>): string | undefined {
   const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
   const key = headers['x-api-key']
   if (bearer && key && bearer !== key) {

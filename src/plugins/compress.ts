@@ -3,10 +3,13 @@ import { Elysia, ElysiaCustomStatusResponse } from 'elysia'
 /** Bytes below which compressing costs more than it saves. */
 const WORTH_IT = 4096
 
+/** `gzip`, but not `gzip;q=0`, which means anything else. */
+const GZIP = /(?:^|[\s,])gzip\s*(?:,|$|;\s*q=(?:1|0\.0*[1-9]))/i
+
 /** gzip for large JSON answers. Streams are `Response`s and pass: compressing them would hold tokens back. */
 export const compress = () =>
   new Elysia({ name: 'compress' }).mapResponse({ as: 'global' }, function gzipJson({ responseValue, request, set }) {
-    if (!/\bgzip\b/.test(request.headers.get('accept-encoding') ?? '')) return
+    if (!GZIP.test(request.headers.get('accept-encoding') ?? '')) return
     const custom = responseValue instanceof ElysiaCustomStatusResponse
     const value: unknown = custom ? responseValue.response : responseValue
     if (typeof value !== 'object' || value === null || value instanceof Response) return

@@ -19,7 +19,9 @@ export const errors = ({ dialect, onError }: ErrorsOptions) =>
   new Elysia({ name: 'errors' }).onError(
     { as: 'global' },
     function envelope({ code, error, request, path, set, ...rest }) {
-      const failure = translate(code, error, request.method, path)
+      const failure =
+        hungUp(request, error) ??
+        translate(code, error, { method: request.method, path, query: 'query' in rest ? rest.query : {} })
       const requestId = (set.headers['x-request-id'] as string | undefined) ?? null
       onError(failure, request, requestId)
       const encoded = dialect({ path, body: 'body' in rest ? rest.body : undefined }, failure, requestId) ?? {
@@ -29,15 +31,30 @@ export const errors = ({ dialect, onError }: ErrorsOptions) =>
       set.status = encoded.status
       if (failure.retryAfter !== undefined) set.headers['retry-after'] = String(failure.retryAfter)
       if (failure.code === 'UNAUTHORIZED') set.headers['www-authenticate'] = 'Bearer'
-      return encoded.body
+      // A ready `Response`: on the way of an unknown route, a plain object would be lost.
+      return Response.json(encoded.body, { status: encoded.status })
     },
   )
 
-function translate(code: unknown, error: unknown, method: string, path: string): AppError {
+/** Work that was given up because its client left. Nobody reads this answer, and it must not count as our fault. */
+function hungUp({ signal }: Request, error: unknown): AppError | undefined {
+  const aborted = signal.aborted && error instanceof Error && error.name === 'AbortError'
+  return aborted ? new AppError('BAD_REQUEST', 'The client left before the answer was ready') : undefined
+}
+
+interface Asked {
+  method: string
+  path: string
+  query: Record<string, unknown>
+}
+
+function translate(code: unknown, error: unknown, { method, path, query }: Asked): AppError {
   if (error instanceof AppError) return error
+  // What our own body parser says reaches us wrapped.
+  if (code === 'PARSE' && error instanceof Error && error.cause instanceof AppError) return error.cause
   switch (code) {
     case 'VALIDATION':
-      return invalid(error as ValidationError)
+      return invalid(error as ValidationError, query)
     case 'PARSE':
       return new AppError('BAD_REQUEST', 'The body could not be read')
     case 'INVALID_COOKIE_SIGNATURE':
@@ -48,5 +65,13 @@ function translate(code: unknown, error: unknown, method: string, path: string):
   return toAppError(error)
 }
 
-const invalid = (error: ValidationError) =>
-  validationError(error.type, error.all.filter((issue) => 'path' in issue) as Issue[])
+function invalid(error: ValidationError, query: Record<string, unknown>): AppError {
+  const issues = error.all.filter((issue) => 'path' in issue) as Issue[]
+  if (error.type !== 'property') return validationError(error.type, issues)
+  // A number of the query is checked after it was read from its text, and that check does not know its name.
+  const name = Object.keys(query).find((key) => Number(query[key]) === error.value) ?? 'query'
+  return validationError(
+    'query',
+    issues.map((issue) => ({ ...issue, path: name })),
+  )
+}

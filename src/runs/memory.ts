@@ -13,11 +13,11 @@ export class MemoryRunLog implements RunLog {
   private readonly running = new Map<string, Log>()
   private readonly finished: LRUCache<string, Log>
 
-  constructor({ keepMs = 600_000, keep = 2000 }: MemoryRunLogOptions = {}) {
+  constructor({ keepMs = 300_000, keep = 1000 }: MemoryRunLogOptions = {}) {
     this.finished = new LRUCache({
       max: keep,
       ttl: keepMs,
-      // Bounded by what the logs hold, too: two thousand very long answers would not fit.
+      // Bounded by what the logs hold, too: a thousand very long answers would not fit.
       maxSize: 64 * 1024 * 1024,
       sizeCalculation: (log) => log.size,
     })

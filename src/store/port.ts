@@ -36,7 +36,10 @@ export interface NewSession {
 }
 
 /** `reused`: an already spent token came back after the grace period; the session is revoked in the same transaction. */
-export type Rotation = { outcome: 'rotated'; user: User; sessionId: string } | { outcome: 'unknown' | 'reused' }
+export type Rotation =
+  | { outcome: 'rotated'; user: User; sessionId: string }
+  | { outcome: 'reused'; sessionId: string }
+  | { outcome: 'unknown' }
 
 export interface AccountStore {
   /** @throws AppError CONFLICT when the e-mail has an account. */

@@ -128,7 +128,19 @@ class Clients {
 }
 
 test('keeps every tree sound whatever several clients do at the same time', async () => {
-  const op = fc.constantFrom<Op>('open', 'send', 'send', 'edit', 'regenerate', 'over', 'finish', 'finish', 'reap', 'rename', 'delete')
+  const op = fc.constantFrom<Op>(
+    'open',
+    'send',
+    'send',
+    'edit',
+    'regenerate',
+    'over',
+    'finish',
+    'finish',
+    'reap',
+    'rename',
+    'delete',
+  )
   const step = fc.array(fc.tuple(op, fc.nat(1000)), { minLength: 1, maxLength: 6 })
   const property = fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
     const user = await given.user()

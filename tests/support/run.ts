@@ -1,6 +1,6 @@
 /**
  * `bun run test`: starts a private Postgres and Redis, runs every test against them, stops them, and ends with one
- * line of totals. On a Debian machine as root it installs the two servers first if they are missing.
+ * line of totals. On a Debian machine as root it installs them, and a browser, first if they are missing.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -50,7 +50,11 @@ try {
 process.exit(exitCode)
 
 function installIfMissing(): void {
-  const missing = [...(postgresBin() ? [] : ['postgresql']), ...(Bun.which('redis-server') ? [] : ['redis-server'])]
+  const missing = [
+    ...(postgresBin() ? [] : ['postgresql']),
+    ...(Bun.which('redis-server') ? [] : ['redis-server']),
+    ...(Bun.which('chromium') ? [] : ['chromium']),
+  ]
   if (missing.length === 0) return
   if (!existsSync('/etc/debian_version') || process.getuid?.() !== 0) {
     throw new Error(`The tests need ${missing.join(' and ')}: install it and run them again`)

@@ -1,4 +1,13 @@
-import { createRemoteJWKSet, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose'
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  jwtVerify,
+  SignJWT,
+} from 'jose'
+import { storable } from '../../lib/text'
 
 const ISSUER = 'ai-chat-orchestrator'
 /** Says that a token of ours is an access token, and not some other token that a later version may sign (RFC 9068). */
@@ -38,7 +47,7 @@ export class AccessTokens {
       typ: TYPE,
       requiredClaims: ['sub', 'exp', 'sid'],
     }
-    const claims = await verified(() => jwtVerify(token, this.key, options))
+    const claims = await verified(token, () => jwtVerify(token, this.key, options))
     return claims?.sub && typeof claims.sid === 'string' ? { userId: claims.sub, sessionId: claims.sid } : undefined
   }
 }
@@ -75,32 +84,52 @@ export class ExternalTokens {
       const key = new TextEncoder().encode(options.secret)
       this.check = (token) => jwtVerify(token, key, this.options)
     } else {
-      // Keys are kept for ten minutes and fetched again when a token names an unknown one, at most every 30 s.
-      const keys = createRemoteJWKSet(new URL(options.jwksUrl), {
-        cacheMaxAge: 600_000,
-        timeoutDuration: 5000,
-      })
+      const keys = remoteKeys(options.jwksUrl)
       this.check = (token) => jwtVerify(token, keys, this.options)
     }
   }
 
   /** @returns undefined for anything but a live token of that issuer. */
   async verify(token: string): Promise<ExternalClaims | undefined> {
-    const claims = await verified(() => this.check(token))
-    if (!claims?.sub || claims.sub.length > 200) return undefined
-    const text = (value: unknown) => (typeof value === 'string' && value ? value.slice(0, 254) : null)
+    const claims = await verified(token, () => this.check(token))
+    const { sub: subject, iss: issuer = 'external' } = claims ?? {}
+    if (!claims || !isName(subject) || !isName(issuer)) return undefined
+    const text = (value: unknown) => (typeof value === 'string' && value ? storable(value.slice(0, 254)) : null)
     const metadata = claims.user_metadata as Record<string, unknown> | undefined
     return {
-      issuer: claims.iss ?? 'external',
-      subject: claims.sub,
+      issuer,
+      subject,
       email: text(claims.email)?.toLowerCase() ?? null,
       name: text(claims.name) ?? text(metadata?.name) ?? text(metadata?.full_name),
     }
   }
 }
 
+/** Keys are kept for ten minutes and fetched again when a token names an unknown one, at most every 30 s. */
+function remoteKeys(url: string): JWTVerifyGetKey {
+  const remote = createRemoteJWKSet(new URL(url), { cacheMaxAge: 600_000, timeoutDuration: 5000 })
+  // While the issuer is away, the keys it last had are good: its outage must not lock everybody out.
+  return async (header, token) => {
+    try {
+      return await remote(header, token)
+    } catch (error) {
+      const last = remote.jwks()
+      if (!last) throw error
+      return createLocalJWKSet(last)(header, token)
+    }
+  }
+}
+
+/** Types are what jose hopes for, not what it checks; and two names must not become one in the database. */
+const isName = (value: unknown): value is string =>
+  typeof value === 'string' && value.length > 0 && value.length <= 200 && storable(value) === value
+
+/** As an encoder writes it. Decoders take more: padding, stray characters, bits that mean nothing. */
+const isCanonical = (part: string) => Buffer.from(part, 'base64url').toString('base64url') === part
+
 /** Claims, or undefined whatever was wrong: a stranger learns nothing from the difference. */
-async function verified(check: () => Promise<{ payload: JWTPayload }>): Promise<JWTPayload | undefined> {
+async function verified(token: string, check: () => Promise<{ payload: JWTPayload }>): Promise<JWTPayload | undefined> {
+  if (!token.split('.').every(isCanonical)) return undefined
   try {
     return (await check()).payload
   } catch {

@@ -1,5 +1,5 @@
 import { Elysia, t } from 'elysia'
-import type { Auth } from '../../plugins/auth'
+import { type Auth, credentialOf } from '../../plugins/auth'
 import type { ClientAddress } from '../../plugins/client-address'
 import { describe } from '../../plugins/docs'
 import { Login, Refresh, Register, tokensExample, userExample, userJson } from './model'
@@ -52,7 +52,7 @@ export const accounts = ({ auth, address }: { auth: Auth; address: ClientAddress
     .post(
       '/logout',
       async ({ headers, body }) => {
-        await accounts.logout(headers.authorization?.replace(/^Bearer +/i, '') ?? '', body?.refresh_token)
+        await accounts.logout(credentialOf(headers) ?? '', body?.refresh_token)
         return { success: true }
       },
       {

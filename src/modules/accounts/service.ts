@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../../errors'
 import { newId } from '../../lib/ids'
-import { deriveToken, hashToken, randomToken } from '../../lib/tokens'
+import { API_KEY_PREFIX, deriveToken, hashToken, randomToken } from '../../lib/tokens'
 import type { Identity } from '../../plugins/auth'
 import type { Store, User } from '../../store/port'
 import type { AccessTokens, ExternalClaims, ExternalTokens } from './access-tokens'
@@ -18,7 +18,6 @@ const GRACE = 10_000
 /** Milliseconds an identity is believed without asking the database: how late a revocation may take effect elsewhere. */
 const BELIEVED = 5000
 
-export const API_KEY_PREFIX = 'sk-orc-'
 const REFRESH_PREFIX = 'rt_'
 
 export interface AccountsDeps {
@@ -77,6 +76,7 @@ export class Accounts {
     const at = now()
     const next = deriveToken(REFRESH_PREFIX, refreshKey, refreshToken)
     const rotation = await store.accounts.rotate(hashToken(refreshToken), hashToken(next), at, GRACE)
+    if (rotation.outcome === 'reused') this.forgetSessions([rotation.sessionId])
     if (rotation.outcome !== 'rotated')
       throw new AppError('UNAUTHORIZED', 'This refresh token is not valid. Sign in again')
     const { user, sessionId } = rotation
@@ -89,17 +89,10 @@ export class Accounts {
   /** Ends the session behind the access token, and the one behind the refresh token if that is another. */
   async logout(credential: string, refreshToken: string | undefined) {
     const { store, tokens, now } = this.deps
-    const ended = new Set<string>()
     const claims = await tokens.verify(credential)
-    if (claims) {
-      await store.accounts.revokeSession(claims.sessionId, now())
-      ended.add(claims.sessionId)
-    }
+    if (claims) await store.accounts.revokeSession(claims.sessionId, now())
     const other = refreshToken && (await store.accounts.revokeByRefresh(hashToken(refreshToken), now()))
-    if (other) ended.add(other)
-    for (const [key, identity] of this.believed.entries()) {
-      if (identity.sessionId && ended.has(identity.sessionId)) this.believed.delete(key)
-    }
+    this.forgetSessions([claims?.sessionId, other])
   }
 
   async identify(credential: string): Promise<Identity | undefined> {
@@ -114,6 +107,12 @@ export class Accounts {
   /** Forgets a credential at once, e.g. an API key that was just deleted. */
   forget(credentialHash: string): void {
     this.believed.delete(credentialHash)
+  }
+
+  private forgetSessions(ended: (string | undefined)[]): void {
+    for (const [key, { sessionId }] of this.believed.entries()) {
+      if (sessionId && ended.includes(sessionId)) this.believed.delete(key)
+    }
   }
 
   private async lookUp(credential: string, hash: string): Promise<(Identity & { sessionId?: string }) | undefined> {

@@ -39,9 +39,9 @@ export const chat = (auth: Auth, chat: Chat) =>
     })
     .post(
       '/completions',
-      async ({ user, body, headers, request }) => {
+      async ({ user, body, headers, request, set }) => {
         const parsed = parseChat(body, headers)
-        const options = { idempotencyKey: idempotencyKey(headers) }
+        const options = turnOptions(headers, set)
         if (parsed.kind === 'stateless') return stateless(chat, user, parsed.body, request.signal)
         if (parsed.kind === 'native')
           return native(await chat.send(user, parsed.body, options), parsed.body.stream ?? true)
@@ -61,10 +61,8 @@ export const chat = (auth: Auth, chat: Chat) =>
     )
     .post(
       '/regenerate',
-      async ({ user, body, headers }) => {
-        const answer = await chat.regenerate(user, body, {
-          idempotencyKey: idempotencyKey(headers),
-        })
+      async ({ user, body, headers, set }) => {
+        const answer = await chat.regenerate(user, body, turnOptions(headers, set))
         return native(answer, body.stream ?? /event-stream/.test(headers.accept ?? ''))
       },
       {
@@ -84,6 +82,11 @@ const headerOf = ({ run }: Answer) => ({
   id: `chatcmpl-${run.id}`,
   created: Math.floor(run.createdAt.getTime() / 1000),
   model: run.model,
+})
+
+const turnOptions = (headers: Record<string, string | undefined>, set: { headers: Record<string, unknown> }) => ({
+  idempotencyKey: idempotencyKey(headers),
+  requestId: String(set.headers['x-request-id']),
 })
 
 const replayed = (answer: Answer, response: Response) => {

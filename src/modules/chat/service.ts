@@ -21,6 +21,8 @@ export interface Answer {
 /** What a request may bring besides its body. */
 export interface TurnOptions {
   idempotencyKey?: string | undefined
+  /** For errors inside the stream, so that they can be found in the log. */
+  requestId?: string | undefined
 }
 
 export interface ChatDeps {
@@ -149,11 +151,13 @@ export class Chat {
     const { place, sent, idempotencyKey } = turn
     runs.admit()
     rejectRouting(turn.body)
+    // Before anything is written: a model that does not exist shall not leave a conversation behind.
+    if (turn.body.model) await models.providerOf(turn.body.model)
     const begin: BeginTurn = {
       runId: newId(),
       instanceId,
       model: turn.body.model ?? undefined,
-      defaultModel: await models.defaultModel(),
+      defaultModel: turn.body.model ?? (await models.defaultModel()),
       at: now(),
       messages: sent.map((message): NewMessage => ({ id: newId(), ...fromChatMessage(message) })),
       answerId: newId(),
@@ -175,7 +179,8 @@ export class Chat {
     }
     if (begun.outcome === 'repeated') return this.replay(user, begun.run, begin)
     const { conversationId, branchId, model } = begun
-    const provider = await models.providerOf(model)
+    // The run's row exists: from here on whatever fails has to fail as that run, or it would stay "running".
+    const provider = await models.providerOf(model).catch(failing)
     const messages = turn.messages ?? contextOf(begun, turn)
     const run = {
       id: begin.runId,
@@ -189,6 +194,7 @@ export class Chat {
       ...run,
       provider,
       request: toRequest(user, provider, { model, messages, body: turn.body }),
+      requestId: turn.requestId ?? null,
     })
     return { run, events: runs.follow(run.id), replayed: false }
   }
@@ -201,6 +207,16 @@ export class Chat {
     return { run, events, replayed: true }
   }
 }
+
+/** Stands in for a provider that could not be found, and says so when it is asked. */
+const failing = (error: unknown): Provider => ({
+  name: 'none',
+  listsAll: true,
+  personalKeys: false,
+  cost: () => null,
+  models: async () => [],
+  stream: () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }) }),
+})
 
 interface Turn extends TurnOptions {
   place: Place

@@ -12,18 +12,14 @@ const pageOfOne = { page: 1, limit: 20 }
 export const conversations = (auth: Auth, conversations: Conversations) =>
   new Elysia({ name: 'conversations', prefix: '/v1/conversations' })
     .use(auth)
-    .get(
-      '/',
-      async ({ user, query: { page = 1, limit = 20 } }) => ok(await conversations.list(user, { page, limit })),
-      {
-        query: PageQuery,
-        detail: describe({
-          summary: 'My conversations, latest first',
-          tag,
-          example: ok(paged([conversationExample], pageOfOne, 1)),
-        }),
-      },
-    )
+    .get('', async ({ user, query: { page = 1, limit = 20 } }) => ok(await conversations.list(user, { page, limit })), {
+      query: PageQuery,
+      detail: describe({
+        summary: 'My conversations, latest first',
+        tag,
+        example: ok(paged([conversationExample], pageOfOne, 1)),
+      }),
+    })
     .get('/:id', async ({ user, params, set }) => withETag(set, await conversations.get(user, params.id)), {
       params: ConversationId,
       detail: describe({

@@ -3,8 +3,11 @@ import type { Conversation, PlacedMessage } from '../../store/port'
 
 export const ConversationId = t.Object({ id: t.String({ format: 'uuid' }) })
 
+/** Beyond it there is nothing, and further on numbers that a database cannot count with. */
+const LAST_PAGE = 1_000_000
+
 export const PageQuery = t.Object({
-  page: t.Optional(t.Numeric({ minimum: 1, multipleOf: 1, default: 1 })),
+  page: t.Optional(t.Numeric({ minimum: 1, maximum: LAST_PAGE, multipleOf: 1, default: 1 })),
   limit: t.Optional(t.Numeric({ minimum: 1, maximum: 100, multipleOf: 1, default: 20 })),
 })
 
@@ -12,6 +15,7 @@ export const PathQuery = t.Object({
   page: t.Optional(
     t.Numeric({
       minimum: 1,
+      maximum: LAST_PAGE,
       multipleOf: 1,
       default: 1,
       description: '1 is the newest end',

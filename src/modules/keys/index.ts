@@ -10,7 +10,7 @@ const tag = 'API keys'
 export const keys = (auth: Auth, keys: Keys) =>
   new Elysia({ name: 'keys', prefix: '/v1/keys' })
     .use(auth)
-    .post('/', async ({ user, body, status }) => status(201, ok(await keys.create(user, body))), {
+    .post('', async ({ user, body, status }) => status(201, ok(await keys.create(user, body))), {
       body: NewKey,
       detail: describe({
         summary: 'Make an API key',
@@ -21,7 +21,7 @@ export const keys = (auth: Auth, keys: Keys) =>
         errors: ['FORBIDDEN', 'CONFLICT'],
       }),
     })
-    .get('/', async ({ user }) => ok(await keys.list(user)), {
+    .get('', async ({ user }) => ok(await keys.list(user)), {
       detail: describe({
         summary: 'My API keys',
         tag,

@@ -1,9 +1,9 @@
 import { AppError } from '../../errors'
 import { newId } from '../../lib/ids'
-import { hashToken, randomToken } from '../../lib/tokens'
+import { API_KEY_PREFIX, hashToken, randomToken } from '../../lib/tokens'
 import type { Identity } from '../../plugins/auth'
 import type { Owner, Store } from '../../store/port'
-import { type Accounts, API_KEY_PREFIX } from '../accounts/service'
+import type { Accounts } from '../accounts/service'
 import { keyJson, type NewKey } from './model'
 
 /** Keys a person may have. */

@@ -11,7 +11,7 @@ const example = {
 /** The list that OpenAI clients read. */
 export const models = (auth: Auth, models: ModelDirectory) =>
   new Elysia({ name: 'models', prefix: '/v1/models' }).use(auth).get(
-    '/',
+    '',
     async () => {
       const data = (await models.list()).map(({ id, created, ownedBy }) => ({
         id,

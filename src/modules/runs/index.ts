@@ -15,7 +15,7 @@ export const runs = (auth: Auth, runs: Runs) =>
   new Elysia({ name: 'runs', prefix: '/v1/runs' })
     .use(auth)
     .get(
-      '/',
+      '',
       async ({ user, query: { active = false, page = 1, limit = 20 } }) => {
         const { items, total } = await runs.list(user, { active, page, limit })
         return ok(paged(items.map(runJson), { page, limit }, total))

@@ -1,6 +1,6 @@
 import { AppError, errorBody } from '../../errors'
 import { Accumulator } from '../../lib/accumulate'
-import type { Provider, Usage } from '../../llm/port'
+import type { Usage } from '../../llm/port'
 import type { RunEnded, RunEvent } from '../../runs/port'
 import type { FinishTurn, MessageStatus } from '../../store/port'
 
@@ -8,9 +8,18 @@ import type { FinishTurn, MessageStatus } from '../../store/port'
 export interface Outcome {
   finishReason: string | null
   usage: Usage | null
+  /** Nano-dollars; null when the price is not known. */
+  cost: bigint | null
   error: AppError | undefined
   /** Who ended it before the model did. */
   stopped: 'user' | 'server' | undefined
+}
+
+interface Facts {
+  runId: string
+  /** All that was said. */
+  events: readonly RunEvent[]
+  at: Date
 }
 
 const STATUS: Record<'error' | 'user' | 'server' | 'done', { run: FinishTurn['status']; message: MessageStatus }> = {
@@ -21,57 +30,42 @@ const STATUS: Record<'error' | 'user' | 'server' | 'done', { run: FinishTurn['st
 }
 
 /** What is stored of it. */
-export function toFinish(
-  outcome: Outcome,
-  {
-    runId,
-    events,
-    provider,
-    at,
-  }: {
-    runId: string
-    events: readonly RunEvent[]
-    provider: Provider
-    at: Date
-  },
-): FinishTurn {
+export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, at }: Facts): FinishTurn {
   const whole = new Accumulator()
   for (const event of events) if (typeof event === 'string' || event.type === 'delta') whole.add(event)
   const { role, content, ...extra } = whole.choices()[0]?.message ?? {}
   const status = STATUS[outcome.error ? 'error' : (outcome.stopped ?? 'done')]
-  const ended = toEnded(outcome, provider)
   return {
     runId,
     status: status.run,
     // The terminal event comes next.
     lastSeq: events.length + 1,
-    error: ended.type === 'error' ? { code: ended.error.code, message: ended.error.message } : null,
+    error: ended.type === 'error' ? { ...ended.error } : null,
     answer: {
       content: typeof content === 'string' ? content : '',
       extra: Object.keys(extra).length > 0 ? extra : null,
       status: status.message,
       finishReason: ended.type === 'done' ? ended.finishReason : null,
       usage: outcome.usage,
-      costNanos: outcome.usage && provider.cost(outcome.usage),
+      costNanos: outcome.cost,
     },
     at,
   }
 }
 
-/** What the readers are told last. */
-export function toEnded(outcome: Outcome, provider: Provider): RunEnded {
+/** What the readers are told last. @param requestId the request that began the run, as errors quote it. */
+export function toEnded(outcome: Outcome, requestId: string | null): RunEnded {
   const error =
     outcome.error ??
     (outcome.stopped === 'server'
       ? new AppError('UPSTREAM_UNAVAILABLE', 'The server is restarting; what was said so far is saved')
       : undefined)
-  if (error) return { type: 'error', error: errorBody(error, null), retryAfter: error.retryAfter }
-  const cost = outcome.usage && provider.cost(outcome.usage)
+  if (error) return { type: 'error', error: errorBody(error, requestId), retryAfter: error.retryAfter }
   return {
     type: 'done',
     finishReason: outcome.stopped ? 'stopped' : (outcome.finishReason ?? 'stop'),
     usage: outcome.usage,
-    costUsd: cost === null ? null : toUsd(cost),
+    costUsd: outcome.cost === null ? null : toUsd(outcome.cost),
   }
 }
 

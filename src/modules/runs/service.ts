@@ -26,6 +26,8 @@ export interface RunsDeps {
 export interface StartRun extends Pick<Run, 'id' | 'conversationId' | 'branchId' | 'messageId'> {
   provider: Provider
   request: ChatRequest
+  /** The request that began it, as errors quote it. */
+  requestId: string | null
 }
 
 interface LiveRun extends StartRun {
@@ -80,6 +82,7 @@ export class Runs {
       outcome: {
         finishReason: null,
         usage: null,
+        cost: null,
         error: undefined,
         stopped: undefined,
       },
@@ -180,23 +183,18 @@ export class Runs {
   }
 
   /** The database first, the terminal event second: a client that has seen the end finds it stored. */
-  private async finish({ id, writer, outcome, provider }: LiveRun): Promise<void> {
+  private async finish({ id, writer, outcome, requestId }: LiveRun): Promise<void> {
     if (outcome.stopped) writer.truncate(Math.max(1, writer.delivered))
-    let ended = toEnded(outcome, provider)
+    let ended = toEnded(outcome, requestId)
     try {
-      const turn = toFinish(outcome, {
-        runId: id,
-        events: writer.events(0),
-        provider,
-        at: this.deps.now(),
-      })
+      const turn = toFinish(outcome, ended, { runId: id, events: writer.events(0), at: this.deps.now() })
       await retry(() => this.deps.store.turns.finish(turn), {
         attempts: 6,
         baseMs: 100,
       })
     } catch (error) {
       this.deps.onFault('An answer could not be stored', error)
-      ended = { type: 'error', error: errorBody(toAppError(error), null) }
+      ended = { type: 'error', error: errorBody(toAppError(error), requestId) }
     }
     writer.append(ended)
   }
@@ -233,7 +231,10 @@ function take(run: LiveRun, event: ChatEvent): void {
     }
     run.writer.append(event)
   } else if (event.type === 'finish') run.outcome.finishReason = event.reason
-  else if (event.type === 'usage') run.outcome.usage = event.usage
+  else if (event.type === 'usage') {
+    run.outcome.usage = event.usage
+    run.outcome.cost = run.provider.cost(event.usage)
+  }
 }
 
 function textOf(events: readonly RunEvent[]): string {

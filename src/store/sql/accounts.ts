@@ -98,7 +98,7 @@ export class SqlAccounts implements AccountStore {
         await tx.insert(refreshTokens).values({ hash: nextHash, sessionId: session.id, createdAt: at })
       } else if (at.getTime() - (token.usedAt?.getTime() ?? 0) > graceMs) {
         await tx.update(sessions).set({ revokedAt: at }).where(eq(sessions.id, session.id))
-        return { outcome: 'reused' }
+        return { outcome: 'reused', sessionId: session.id }
       }
       return { outcome: 'rotated', user: toUser(user), sessionId: session.id }
     })

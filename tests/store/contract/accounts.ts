@@ -35,9 +35,7 @@ export function accountsContract(given: () => Given): void {
 
   test('lets one of many at once have an e-mail', async () => {
     const email = `${newId()}@example.com`
-    const results = await Promise.allSettled(
-      Array.from({ length: 20 }, () => accounts().create(newUser({ email }))),
-    )
+    const results = await Promise.allSettled(Array.from({ length: 20 }, () => accounts().create(newUser({ email }))))
     const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
     expect(refused).toHaveLength(19)
     for (const reason of refused) expect(reason).toMatchObject({ name: 'AppError', code: 'CONFLICT' })

@@ -73,7 +73,10 @@ export function conversationsContract(given: () => Given): void {
       { index: 1, count: 2, prev: null, next: root.questionId },
       { index: 2, count: 3, prev: first.answerId, next: third.answerId },
     ])
-    expect(await siblings(third.answerId)).toMatchObject([{}, { index: 3, count: 3, prev: second.answerId, next: null }])
+    expect(await siblings(third.answerId)).toMatchObject([
+      {},
+      { index: 3, count: 3, prev: second.answerId, next: null },
+    ])
     expect(await siblings(root.answerId)).toEqual([
       { index: 2, count: 2, prev: first.questionId, next: null },
       { index: 1, count: 1, prev: null, next: null },
@@ -134,7 +137,8 @@ export function conversationsContract(given: () => Given): void {
     await given().store.turns.checkpoint([{ runId: turn.runId, seq: 1, text: 'x' }])
     expect(await conversations().remove(user, id)).toBe(true)
     expect(await conversations().remove(user, id)).toBe(false)
-    for (const table of ['messages', 'branches', 'runs']) expect(await given().count(table, 'conversation_id', id)).toBe(0)
+    for (const table of ['messages', 'branches', 'runs'])
+      expect(await given().count(table, 'conversation_id', id)).toBe(0)
     expect(await given().count('run_checkpoints', 'run_id', turn.runId)).toBe(0)
     expect((await given().path(user, kept.conversationId)).total).toBe(2)
   })

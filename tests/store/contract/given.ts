@@ -1,5 +1,15 @@
 import { newId } from '../../../src/lib/ids'
-import type { BeginTurn, Begun, FinishTurn, NewMessage, NewUser, Owner, Run, Store, User } from '../../../src/store/port'
+import type {
+  BeginTurn,
+  Begun,
+  FinishTurn,
+  NewMessage,
+  NewUser,
+  Owner,
+  Run,
+  Store,
+  User,
+} from '../../../src/store/port'
 import type { TestStore } from '../../support/db'
 
 export const TENANT = '00000000-0000-0000-0000-000000000001'

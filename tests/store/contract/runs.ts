@@ -47,7 +47,14 @@ export function runsContract(given: () => Given): void {
     const user = await given().user()
     const { runId, answerId } = await given().begun(user)
     const error = { code: 'UPSTREAM_ERROR', message: 'The provider broke off' }
-    const answer = { content: 'half', extra: null, status: 'error', finishReason: null, usage: null, costNanos: 7n } as const
+    const answer = {
+      content: 'half',
+      extra: null,
+      status: 'error',
+      finishReason: null,
+      usage: null,
+      costNanos: 7n,
+    } as const
     await given().store.turns.finish({ runId, status: 'failed', lastSeq: 9, error, answer, at: after(1) })
     expect(await given().run(user, runId)).toMatchObject({ status: 'failed', error, lastSeq: 9 })
     expect(await given().message(user, answerId)).toMatchObject({ content: 'half', status: 'error', costNanos: 7n })

@@ -156,7 +156,11 @@ export function turnsContract(given: () => Given): void {
   test('keeps what text cannot hold, in every message of the list', async () => {
     const user = await given().user()
     const extra = { tool_calls: [{ id: 'c1', function: { name: 'f', arguments: '{"a":10.50}' } }], n: '10.5' }
-    const messages = [message('q'), { ...message('', 'assistant'), extra }, { ...message('r', 'tool'), extra: { a: 1 } }]
+    const messages = [
+      message('q'),
+      { ...message('', 'assistant'), extra },
+      { ...message('r', 'tool'), extra: { a: 1 } },
+    ]
     const { conversationId } = await given().answered(user, { messages })
     const { context } = await given().begun(user, { in: conversationId })
     expect(context.slice(0, 3).map(({ role, content, extra }) => ({ role, content, extra }))).toEqual([
@@ -203,21 +207,24 @@ export function turnsContract(given: () => Given): void {
     expect(second.runId).not.toBe(first.runId)
   })
 
-  test.each(['a new conversation', 'an old one'])('begins once when a key comes twenty times at once in %s', async (place) => {
-    const user = await given().user()
-    const known = place === 'an old one' ? { in: (await given().answered(user)).conversationId } : {}
-    const key = keyed()
-    const results = await atOnce(20, () => begin(user, newTurn({ ...known, ...key })))
-    const outcomes = results.map(({ outcome }) => outcome).sort()
-    expect(outcomes).toEqual(['begun', ...Array.from({ length: 19 }, () => 'repeated' as const)])
-    const runs = await given().sql<{ conversation_id: string }>(
-      'select conversation_id from runs where user_id = $1 and idempotency_key = $2',
-      [user.userId, key.idempotency.key],
-    )
-    expect(runs).toHaveLength(1)
-    const before = 'in' in known ? 2 : 0
-    expect(await given().count('messages', 'conversation_id', String(runs[0]?.conversation_id))).toBe(before + 2)
-  })
+  test.each(['a new conversation', 'an old one'])(
+    'begins once when a key comes twenty times at once in %s',
+    async (place) => {
+      const user = await given().user()
+      const known = place === 'an old one' ? { in: (await given().answered(user)).conversationId } : {}
+      const key = keyed()
+      const results = await atOnce(20, () => begin(user, newTurn({ ...known, ...key })))
+      const outcomes = results.map(({ outcome }) => outcome).sort()
+      expect(outcomes).toEqual(['begun', ...Array.from({ length: 19 }, () => 'repeated' as const)])
+      const runs = await given().sql<{ conversation_id: string }>(
+        'select conversation_id from runs where user_id = $1 and idempotency_key = $2',
+        [user.userId, key.idempotency.key],
+      )
+      expect(runs).toHaveLength(1)
+      const before = 'in' in known ? 2 : 0
+      expect(await given().count('messages', 'conversation_id', String(runs[0]?.conversation_id))).toBe(before + 2)
+    },
+  )
 
   test('goes down a path of 2,000 messages', async () => {
     const user = await given().user()

@@ -1,0 +1,245 @@
+import { afterAll, describe, expect, test } from 'bun:test'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Config, ConfigError, loadConfig } from '../src/config'
+
+const root = mkdtempSync(join(tmpdir(), 'config-'))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+const newDir = () => mkdtempSync(join(root, 'data-'))
+
+type Env = Record<string, string>
+const SECRET = 'a secret of at least thirty-two characters'
+const load = (env: Env = {}) => loadConfig({ DATA_DIR: newDir(), ...env })
+
+/** Why an environment is refused. */
+function problems(env: Env): string[] {
+  try {
+    load(env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems
+    throw error
+  }
+  return []
+}
+
+test('starts with no settings at all', () => {
+  const { auth, store, ...config } = load()
+  expect(config).toEqual({
+    production: false,
+    server: {
+      host: '0.0.0.0',
+      port: 8000,
+      maxBodyBytes: 10_485_760,
+      corsOrigins: ['*'],
+      trustProxy: false,
+      drainTimeout: 30,
+    },
+    logLevel: 'info',
+    metrics: { enabled: true, token: undefined },
+    redisUrl: undefined,
+    llm: {
+      litellm: undefined,
+      openai: undefined,
+      defaultModel: undefined,
+      maxContextMessages: 100,
+      timeouts: { connect: 30_000, firstToken: 120_000, idle: 60_000, total: 600_000 },
+    },
+  })
+  expect(auth).toMatchObject({ accessTokenMinutes: 15, external: undefined })
+  expect(auth.signingKey).toHaveLength(32)
+  expect(store).toMatchObject({ databaseUrl: undefined, poolSize: 10 })
+  expect(loadConfig({ DATA_DIR: store.dataDir }).store.dataDir).toBe(store.dataDir)
+})
+
+const READ: [string, string, (config: Config) => unknown, unknown][] = [
+  ['NODE_ENV', 'test', (c) => c.production, false],
+  ['HOST', '127.0.0.1', (c) => c.server.host, '127.0.0.1'],
+  ['PORT', '0', (c) => c.server.port, 0],
+  ['PORT', ' 65535 ', (c) => c.server.port, 65535],
+  ['PORT', '', (c) => c.server.port, 8000],
+  ['MAX_BODY_BYTES', '1024', (c) => c.server.maxBodyBytes, 1024],
+  [
+    'CORS_ORIGINS',
+    'https://a.example, https://b.example,',
+    (c) => c.server.corsOrigins,
+    ['https://a.example', 'https://b.example'],
+  ],
+  ['CORS_ORIGINS', ' , ', (c) => c.server.corsOrigins, ['*']],
+  ['TRUST_PROXY', 'TRUE', (c) => c.server.trustProxy, true],
+  ['TRUST_PROXY', 'off', (c) => c.server.trustProxy, false],
+  ['DRAIN_TIMEOUT', '0', (c) => c.server.drainTimeout, 0],
+  ['LOG_LEVEL', 'WARNING', (c) => c.logLevel, 'warn'],
+  ['LOG_LEVEL', 'Debug', (c) => c.logLevel, 'debug'],
+  ['ENABLE_METRICS', 'no', (c) => c.metrics.enabled, false],
+  ['METRICS_TOKEN', 'sixteen letters!', (c) => c.metrics.token, 'sixteen letters!'],
+  ['DATABASE_URL', 'postgres://u:p@db/x', (c) => c.store.databaseUrl, 'postgres://u:p@db/x'],
+  [
+    'DATABASE_URL',
+    'postgresql://db/x?sslmode=require',
+    (c) => c.store.databaseUrl,
+    'postgresql://db/x?sslmode=require',
+  ],
+  ['CONNECTION_POOL_SIZE', '20', (c) => c.store.poolSize, 20],
+  ['REDIS_URL', 'rediss://cache:6380', (c) => c.redisUrl, 'rediss://cache:6380'],
+  ['JWT_EXPIRE_MINUTES', '60', (c) => c.auth.accessTokenMinutes, 60],
+  ['JWT_SECRET_KEY', SECRET, (c) => c.auth.external, { algorithm: 'HS256', secret: SECRET }],
+  ['LITELLM_URL', 'http://proxy:4000/', (c) => c.llm.litellm, { baseUrl: 'http://proxy:4000' }],
+  ['LITELLM_MASTER_KEY', 'sk-1', (c) => c.llm.litellm, undefined],
+  ['OPENAI_BASE_URL', 'http://localhost:1234/v1', (c) => c.llm.openai, { baseUrl: 'http://localhost:1234/v1' }],
+  ['OPENAI_API_KEY', 'sk-2', (c) => c.llm.openai, { baseUrl: 'https://api.openai.com/v1', apiKey: 'sk-2' }],
+  ['DEFAULT_MODEL', 'gpt', (c) => c.llm.defaultModel, 'gpt'],
+  ['MAX_CONTEXT_MESSAGES', '7', (c) => c.llm.maxContextMessages, 7],
+  ['CONNECT_TIMEOUT', '1', (c) => c.llm.timeouts.connect, 1000],
+  ['FIRST_TOKEN_TIMEOUT', '2', (c) => c.llm.timeouts.firstToken, 2000],
+  ['IDLE_TIMEOUT', '3', (c) => c.llm.timeouts.idle, 3000],
+  ['STREAM_TIMEOUT', '86400', (c) => c.llm.timeouts.total, 86_400_000],
+]
+test.each(READ)('reads %s=%s', (name, value, of, expected) => {
+  expect(of(load({ [name]: value }))).toEqual(expected)
+})
+
+test.each([
+  ['NODE_ENV', 'staging', 'development, test, production'],
+  ['PORT', '65536', 'a whole number from 0 to 65535'],
+  ['PORT', '80.5', 'a whole number'],
+  ['PORT', '-1', 'a whole number'],
+  ['PORT', '1e3', 'a whole number'],
+  ['MAX_BODY_BYTES', '10MB', 'a whole number from 1024'],
+  ['TRUST_PROXY', 'maybe', 'true or false'],
+  ['DRAIN_TIMEOUT', '3601', 'from 0 to 3600'],
+  ['LOG_LEVEL', 'loud', 'trace, debug, info, warn'],
+  ['ENABLE_METRICS', '2', 'true or false'],
+  ['METRICS_TOKEN', 'short', 'at least 16 characters'],
+  ['METRICS_TOKEN', '', 'at least 16 characters'],
+  ['DATABASE_URL', 'mysql://db/x', 'postgres:// or postgresql://'],
+  ['DATABASE_URL', 'db', 'postgres:// or postgresql://'],
+  ['CONNECTION_POOL_SIZE', '0', 'from 1 to 1000'],
+  ['REDIS_URL', 'localhost:6379', 'redis:// or rediss://'],
+  ['JWT_SECRET_KEY', 'a'.repeat(31), 'at least 32 characters (it has 31)'],
+  ['JWT_SECRET_KEY', '', 'at least 32 characters (it has 0)'],
+  ['JWT_SECRET_KEY', ' '.repeat(40), 'at least 32 characters (it has 0)'],
+  ['JWT_ALGORITHM', 'none', 'HS256, ES256, RS256'],
+  ['JWT_ALGORITHM', 'RS256', 'JWT_JWKS_URL or SUPABASE_URL'],
+  ['JWT_JWKS_URL', 'file:///etc/passwd', 'http:// or https://'],
+  ['JWT_EXPIRE_MINUTES', '1441', 'from 1 to 1440'],
+  ['SUPABASE_URL', 'supabase', 'http:// or https://'],
+  ['LITELLM_URL', 'ftp://proxy', 'http:// or https://'],
+  ['OPENAI_BASE_URL', 'api.openai.com', 'http:// or https://'],
+  ['MAX_CONTEXT_MESSAGES', '0', 'from 1 to 10000'],
+  ['CONNECT_TIMEOUT', '0', 'from 1 to 3600'],
+  ['FIRST_TOKEN_TIMEOUT', 'x', 'from 1 to 3600'],
+  ['IDLE_TIMEOUT', '3601', 'from 1 to 3600'],
+  ['STREAM_TIMEOUT', '86401', 'from 1 to 86400'],
+])('refuses %s=%s and says what it takes', (name, value, hint) => {
+  const found = problems({ [name]: value })
+  expect(found).toHaveLength(1)
+  expect(found[0]).toStartWith(name)
+  expect(found[0]).toContain(hint)
+})
+
+test('reports everything that is wrong at once', () => {
+  const env = { PORT: 'x', LOG_LEVEL: 'loud', REDIS_URL: 'x', JWT_SECRET_KEY: 'short', NODE_ENV: 'production' }
+  const found = problems(env)
+  expect(found.map((problem) => problem.split(' ')[0]).sort()).toEqual([
+    'JWT_SECRET_KEY',
+    'LOG_LEVEL',
+    'PORT',
+    'REDIS_URL',
+  ])
+  expect(() => load(env)).toThrow(/^Cannot start, 4 setting\(s\) need attention:\n( {2}- .+\n?){4}$/)
+})
+
+test('repeats no secret and no address that may hold one', () => {
+  const secrets = {
+    JWT_SECRET_KEY: 'hush-jwt',
+    METRICS_TOKEN: 'hush-metrics',
+    DATABASE_URL: 'http://user:hush-db@host/x',
+    REDIS_URL: 'http://:hush-redis@host',
+    LITELLM_URL: 'ftp://hush-proxy@host',
+    OPENAI_BASE_URL: 'hush-openai',
+    JWT_JWKS_URL: 'hush-jwks',
+    SUPABASE_URL: 'hush-supabase',
+  }
+  const found = problems(secrets)
+  expect(found).toHaveLength(Object.keys(secrets).length)
+  expect(found.join()).not.toContain('hush')
+})
+
+describe('the secret', () => {
+  test('must be given in production', () => {
+    expect(problems({ NODE_ENV: 'production' })).toEqual([expect.stringContaining('JWT_SECRET_KEY is required')])
+    expect(load({ NODE_ENV: 'Production', JWT_SECRET_KEY: SECRET }).production).toBe(true)
+  })
+
+  test('is made and kept in development, for its owner only, so that a restart signs nobody out', () => {
+    const dataDir = join(newDir(), 'made/later')
+    const { signingKey } = load({ DATA_DIR: dataDir }).auth
+    const file = join(dataDir, 'jwt-secret')
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    expect(statSync(dataDir).mode & 0o777).toBe(0o700)
+    expect(readFileSync(file, 'utf8')).toMatch(/^[0-9a-f]{64}\n$/)
+    expect(load({ DATA_DIR: dataDir }).auth.signingKey).toEqual(signingKey)
+    expect(load().auth.signingKey).not.toEqual(signingKey)
+  })
+
+  test.each(['', '\n', 'cut short'])('is not taken from a file that holds %j', (content) => {
+    const dataDir = newDir()
+    writeFileSync(join(dataDir, 'jwt-secret'), content)
+    expect(problems({ DATA_DIR: dataDir })).toEqual([expect.stringContaining(join(dataDir, 'jwt-secret'))])
+  })
+
+  test('is not what our own tokens are signed with, but what that key follows from', () => {
+    const { signingKey, external } = load({ JWT_SECRET_KEY: SECRET }).auth
+    expect(external).toMatchObject({ secret: SECRET })
+    expect(signingKey).toEqual(load({ JWT_SECRET_KEY: SECRET }).auth.signingKey)
+    expect(Buffer.from(signingKey).equals(Buffer.from(SECRET))).toBe(false)
+    expect(signingKey).not.toEqual(load({ JWT_SECRET_KEY: `${SECRET}!` }).auth.signingKey)
+  })
+})
+
+test('knows where a Supabase project keeps its keys, and what it calls itself', () => {
+  const supabase = { SUPABASE_URL: 'https://x.supabase.co/', JWT_ALGORITHM: 'ES256' }
+  const external = {
+    algorithm: 'ES256',
+    jwksUrl: 'https://x.supabase.co/auth/v1/.well-known/jwks.json',
+    issuer: 'https://x.supabase.co/auth/v1',
+    audience: 'authenticated',
+  } as const
+  expect(load(supabase).auth.external).toEqual(external)
+  const own = { JWT_JWKS_URL: 'https://keys.example/jwks', JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' }
+  expect(load({ ...supabase, ...own }).auth.external).toEqual({
+    algorithm: 'ES256',
+    jwksUrl: 'https://keys.example/jwks',
+    issuer: 'me',
+    audience: 'you',
+  })
+})
+
+test('.env.example names exactly the variables that are read', () => {
+  const asked = new Set<string>()
+  const env = new Proxy<Record<string, string | undefined>>(
+    {},
+    {
+      get(_, name) {
+        asked.add(String(name))
+        return name === 'DATA_DIR' ? newDir() : undefined
+      },
+    },
+  )
+  loadConfig(env)
+  const lines = readFileSync(join(import.meta.dir, '../.env.example'), 'utf8').split('\n')
+  const named = lines.flatMap((line) => /^(?:# )?([A-Z][A-Z0-9_]*)=/.exec(line)?.[1] ?? [])
+  expect(named.filter((name, i) => named.indexOf(name) !== i)).toEqual([])
+  expect(named.sort()).toEqual([...asked].sort())
+})
+
+test('.env.example shows the defaults', () => {
+  const lines = readFileSync(join(import.meta.dir, '../.env.example'), 'utf8').split('\n')
+  const shown = lines.flatMap((line) => [/^(?:# )?([A-Z][A-Z0-9_]*)=(.+)$/.exec(line)?.slice(1) ?? []])
+  const env = Object.fromEntries(shown.filter(([name]) => name))
+  const dataDir = newDir()
+  expect(Object.keys(env).length).toBeGreaterThan(10)
+  expect(load({ ...env, DATA_DIR: dataDir })).toEqual(load({ DATA_DIR: dataDir }))
+  expect(env.DATA_DIR).toBe('.data')
+})

@@ -1,0 +1,45 @@
+import { expect, test } from 'bun:test'
+import { validationError } from '../../src/lib/problems'
+
+test('names each field once, by its path, with the first thing that is wrong with it', () => {
+  const error = validationError('body', [
+    { path: '/user/name', message: 'Expected string' },
+    { path: '/user/name', message: 'Expected string length greater or equal to 1' },
+    { path: '/tags/0', message: 'Expected number' },
+  ])
+  expect(error).toMatchObject({ code: 'VALIDATION_ERROR', status: 422, message: 'user.name: expected string' })
+  expect(error.details).toEqual({
+    in: 'body',
+    fields: [
+      { path: 'user.name', message: 'expected string' },
+      { path: 'tags.0', message: 'expected number' },
+    ],
+  })
+})
+
+test('says what a format means, not what it is called', () => {
+  const fields = ['uuid', 'email', 'date-time'].map((format) => ({
+    path: `/${format}`,
+    message: `Expected string to match '${format}' format`,
+    schema: { format },
+  }))
+  expect(validationError('params', fields).details).toMatchObject({
+    fields: [{ message: 'must be a UUID' }, { message: 'must be an e-mail address' }, { message: "expected string to match 'date-time' format" }],
+  })
+})
+
+test('speaks of the whole when no field is to blame', () => {
+  expect(validationError('query', []).message).toBe('The query is not valid')
+  expect(validationError('body', [{ path: '', message: 'Expected object' }]).message).toBe('body: expected object')
+  expect(validationError('body', [{ path: '/a' }]).message).toBe('a: is not valid')
+})
+
+test('stops after twenty fields', () => {
+  const issues = Array.from({ length: 500 }, (_, i) => ({ path: `/${i}`, message: 'Bad' }))
+  expect(validationError('body', issues).details).toMatchObject({ fields: { length: 20 } })
+})
+
+test('repeats no value, whatever the checker knows of it', () => {
+  const issue = { path: '/password', message: 'Expected string', value: 'hush', schema: { const: 'hush' } }
+  expect(JSON.stringify({ ...validationError('body', [issue]) })).not.toContain('hush')
+})

@@ -1,0 +1,307 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { Pool } from 'pg'
+import { type Account, type TestApp, testApp } from '../support/app'
+import { createDatabase } from '../support/db'
+import { type FakeProvider, startFakeProvider } from '../support/fake-provider'
+import { readSse } from '../support/read-sse'
+import { until } from '../support/servers'
+
+/** On Postgres, because idempotency is about races. */
+let provider: FakeProvider
+let app: TestApp
+let me: Account
+let drop: () => Promise<void>
+let databaseUrl: string
+const SECRET = 'a secret that all servers here know'
+
+beforeAll(async () => {
+  const database = await createDatabase()
+  drop = database.drop
+  databaseUrl = database.url
+  provider = startFakeProvider()
+  app = await testApp({
+    DATABASE_URL: database.url,
+    JWT_SECRET_KEY: SECRET,
+    OPENAI_BASE_URL: provider.url,
+    OPENAI_API_KEY: 'sk-test',
+    DEFAULT_MODEL: 'echo',
+    MAX_CONTEXT_MESSAGES: '4',
+  })
+  me = await app.signUp()
+})
+afterAll(async () => {
+  await app.close()
+  await provider.stop()
+  await drop()
+})
+
+const post = (json: object, headers: Record<string, string> = {}) =>
+  app.call('/v1/chat/completions', { token: me.token, json, headers })
+/** A whole answer as one object. */
+const say = async (json: object, headers?: Record<string, string>) =>
+  (await post({ stream: false, ...json }, headers)).json()
+const get = async (path: string) => (await (await app.call(path, { token: me.token })).json()).data
+const pathOf = async (conversation: string) => (await get(`/v1/conversations/${conversation}/messages`)).items
+const patch = (id: string, json: object) =>
+  app.call(`/v1/conversations/${id}`, { method: 'PATCH', token: me.token, json })
+const lastSent = () => provider.requests.at(-1)?.body
+const calls = () => provider.requests.filter(({ path }) => path.endsWith('/completions')).length
+
+test('begins a conversation, streams, and stores exactly what it streamed', async () => {
+  const { frames, text, done } = await readSse(await post({ message: 'one two three' }))
+  expect(done).toBe(true)
+  expect(text).toBe('one two three')
+  const { conversation_id, branch_id, message_id } = frames[0]?.data ?? {}
+  const [question, answer] = await pathOf(String(conversation_id))
+  expect(question).toMatchObject({ role: 'user', content: 'one two three', status: 'complete', parent_id: null })
+  const { usage } = frames.at(-1)?.data ?? {}
+  expect(usage).toMatchObject({ prompt_tokens: 3, completion_tokens: 3, total_tokens: 6 })
+  expect(answer).toMatchObject({
+    id: message_id,
+    parent_id: question.id,
+    content: text,
+    status: 'complete',
+    finish_reason: 'stop',
+    model: 'echo',
+    usage,
+  })
+  expect(await get(`/v1/conversations/${conversation_id}`)).toMatchObject({
+    title: 'one two three',
+    active_leaf_id: message_id,
+    active_branch_id: branch_id,
+    model: 'echo',
+  })
+})
+
+test('answers in one object when it is not to stream', async () => {
+  const answer = await say({ message: 'Hello you' })
+  expect(answer).toMatchObject({
+    object: 'chat.completion',
+    model: 'echo',
+    choices: [{ index: 0, message: { role: 'assistant', content: 'Hello you' }, finish_reason: 'stop' }],
+    usage: { prompt_tokens: 2, completion_tokens: 2 },
+    cost_usd: null,
+    finish_reason: 'stop',
+  })
+  const [, stored] = await pathOf(answer.conversation_id)
+  expect(stored.id).toBe(answer.message_id)
+})
+
+test('goes on with a conversation and sends the model what was said, after the system prompt', async () => {
+  const first = await say({ message: 'first' })
+  await patch(first.conversation_id, { system_prompt: 'Be brief' })
+  const second = await say({ message: 'second', conversation_id: first.conversation_id, temperature: 0.5, seed: 7 })
+  expect(second).toMatchObject({ conversation_id: first.conversation_id, branch_id: first.branch_id })
+  expect(lastSent()).toMatchObject({ temperature: 0.5, seed: 7, stream: true })
+  expect(lastSent()?.messages).toEqual([
+    { role: 'system', content: 'Be brief' },
+    { role: 'user', content: 'first' },
+    { role: 'assistant', content: 'first' },
+    { role: 'user', content: 'second' },
+  ])
+  for (const key of ['conversation_id', 'message', 'parent_message_id']) expect(lastSent()).not.toHaveProperty(key)
+  expect((await pathOf(first.conversation_id)).map(({ content }: { content: string }) => content)).toEqual([
+    'first',
+    'first',
+    'second',
+    'second',
+  ])
+})
+
+test('sends no more of a long conversation than MAX_CONTEXT_MESSAGES', async () => {
+  const { conversation_id } = await say({ message: '1' })
+  for (const message of ['2', '3', '4']) await say({ message, conversation_id })
+  expect(lastSent()?.messages.map(({ content }) => content)).toEqual(['2', '2', '3', '3', '4'])
+})
+
+test('a message below an earlier one opens a branch and makes it the active one', async () => {
+  const first = await say({ message: 'first' })
+  const { conversation_id } = first
+  const second = await say({ message: 'second', conversation_id })
+  const edit = await say({ message: 'other', conversation_id, parent_message_id: first.message_id })
+  expect(edit.branch_id).not.toBe(second.branch_id)
+  expect(lastSent()?.messages.map(({ content }) => content)).toEqual(['first', 'first', 'other'])
+  const path = await pathOf(conversation_id)
+  expect(path[2]).toMatchObject({ content: 'other', siblings: { index: 2, count: 2 } })
+  expect(path[3]).toMatchObject({ id: edit.message_id })
+  expect((await get(`/v1/conversations/${conversation_id}`)).active_branch_id).toBe(edit.branch_id)
+})
+
+test('the model of the request comes before that of the conversation, and that before the default', async () => {
+  const { conversation_id, model } = await say({ message: 'hi' })
+  expect(model).toBe('echo')
+  await patch(conversation_id, { model: 'tokens:2' })
+  expect(await say({ message: 'hi', conversation_id })).toMatchObject({ model: 'tokens:2' })
+  expect(await say({ message: 'hi', conversation_id, model: 'tokens:3' })).toMatchObject({ model: 'tokens:3' })
+  expect(lastSent()?.model).toBe('tokens:3')
+})
+
+test('does not answer below an answer that is still being written', async () => {
+  const response = await post({ message: 'go', model: 'slow:10:30' })
+  const begun = Promise.withResolvers<string>()
+  const rest = readSse(response, ([frame]) => {
+    if (frame) begun.resolve(String(frame.data.conversation_id))
+    return false
+  })
+  const conversation_id = await begun.promise
+  const refused = await post({ message: 'and?', conversation_id })
+  expect(refused.status).toBe(409)
+  expect((await refused.json()).error.code).toBe('CONFLICT')
+  await rest
+  expect((await say({ message: 'and?', conversation_id, model: 'echo' })).choices[0].message.content).toBe('and?')
+})
+
+test('keeps a failed answer as an error with what was said, and goes on after it', async () => {
+  const { frames } = await readSse(await post({ message: 'go', model: 'error-after:3' }))
+  const { conversation_id, run_id } = frames[0]?.data ?? {}
+  const [, answer] = await pathOf(String(conversation_id))
+  expect(answer).toMatchObject({
+    content: 't1 t2 t3',
+    status: 'error',
+    usage: null,
+    cost_usd: null,
+    finish_reason: null,
+  })
+  expect(await get(`/v1/runs/${run_id}`)).toMatchObject({ status: 'failed', error: { code: 'UPSTREAM_ERROR' } })
+  expect(await say({ message: 'again', conversation_id, model: 'echo' })).toMatchObject({ finish_reason: 'stop' })
+  expect(lastSent()?.messages.map(({ content }) => content)).toEqual(['go', 't1 t2 t3', 'again'])
+})
+
+test('sends no empty answer back to a model after one that failed at once', async () => {
+  const { frames } = await readSse(await post({ message: 'go', model: 'status:500' }))
+  await say({ message: 'again', conversation_id: frames[0]?.data.conversation_id, model: 'echo' })
+  expect(lastSent()?.messages).toEqual([
+    { role: 'user', content: 'go' },
+    { role: 'user', content: 'again' },
+  ])
+})
+
+test.each(['api_base', 'api_key', 'base_url', 'extra_headers', 'fallbacks', 'mock_response', 'litellm_params'])(
+  'refuses %s, which the server decides',
+  async (key) => {
+    const before = calls()
+    const messages = [{ role: 'user', content: 'x' }]
+    expect((await post({ message: 'x', [key]: 'http://evil.example' })).status).toBe(422)
+    const openAi = await post({ messages, [key]: 'http://evil.example' })
+    expect(openAi.status).toBe(400)
+    expect((await openAi.json()).error).toMatchObject({ type: 'invalid_request_error', param: key })
+    expect(calls()).toBe(before)
+  },
+)
+
+test("someone else's conversation or message is as unknown as one that never was", async () => {
+  const { conversation_id, message_id } = await say({ message: 'mine' })
+  const stranger = await app.signUp()
+  const as = (json: object, path = 'completions') => app.call(`/v1/chat/${path}`, { token: stranger.token, json })
+  const ids = { conversation_id: crypto.randomUUID(), message_id: crypto.randomUUID() }
+  const before = calls()
+  const bodies = [
+    [{ message: 'x', conversation_id }, { message: 'x', conversation_id: ids.conversation_id }, 'completions'],
+    [{ conversation_id, message_id }, ids, 'regenerate'],
+  ] as const
+  for (const [foreign, unknown, path] of bodies) {
+    const [one, other] = await Promise.all([as(foreign, path), as(unknown, path)])
+    expect([one.status, other.status]).toEqual([404, 404])
+    const [a, b] = [(await one.json()).error, (await other.json()).error]
+    expect({ ...a, request_id: null }).toEqual({ ...b, request_id: null })
+  }
+  const own = await (await as({ message: 'own', stream: false })).json()
+  const across = await as({ message: 'x', conversation_id: own.conversation_id, parent_message_id: message_id })
+  expect(across.status).toBe(404)
+  expect(calls()).toBe(before + 1)
+  expect(await pathOf(conversation_id)).toHaveLength(2)
+})
+
+describe('with an Idempotency-Key', () => {
+  const key = () => ({ 'idempotency-key': crypto.randomUUID() })
+
+  test('a repeated request gets the first answer again', async () => {
+    const headers = key()
+    const first = await post({ message: 'once', stream: false }, headers)
+    expect(first.headers.get('idempotency-replayed')).toBeNull()
+    const before = calls()
+    const again = await post({ message: 'once', stream: false }, headers)
+    expect(again.headers.get('idempotency-replayed')).toBe('true')
+    expect(await again.json()).toEqual(await first.json())
+    expect(calls()).toBe(before)
+  })
+
+  test('a request repeated while the answer is written reads the same answer', async () => {
+    const headers = key()
+    const body = { message: 'go', model: 'slow:10:20' }
+    const before = calls()
+    const first = readSse(await post(body, headers))
+    const again = readSse(await post(body, headers))
+    expect((await again).frames).toEqual((await first).frames)
+    expect((await first).text).toEndWith('t20')
+    expect(calls()).toBe(before + 1)
+  })
+
+  test('of twenty requests at once, one is sent to the provider and all get its answer', async () => {
+    const headers = key()
+    const before = calls()
+    const all = await Promise.all(
+      Array.from({ length: 20 }, async () => readSse(await post({ message: 'go', model: 'slow:5:10' }, headers))),
+    )
+    for (const { frames, done } of all) {
+      expect(done).toBe(true)
+      expect(frames).toEqual(all[0]?.frames ?? [])
+    }
+    expect(all[0]?.text).toEndWith('t10')
+    expect(calls()).toBe(before + 1)
+    expect((await get('/v1/runs?active=true')).items).toEqual([])
+  })
+
+  test('the key of another request, or one that is no key, is refused', async () => {
+    const headers = key()
+    await say({ message: 'this' }, headers)
+    const before = calls()
+    const other = await post({ message: 'that' }, headers)
+    expect(other.status).toBe(422)
+    expect((await other.json()).error.message).toContain('Idempotency-Key')
+    expect((await post({ message: 'x' }, { 'idempotency-key': 'x'.repeat(300) })).status).toBe(422)
+    expect(calls()).toBe(before)
+  })
+
+  test('the same key of two people is two keys', async () => {
+    const headers = key()
+    const mine = await say({ message: 'same' }, headers)
+    const { token } = await app.signUp()
+    const theirs = await app.call('/v1/chat/completions', { token, json: { message: 'same', stream: false }, headers })
+    expect(theirs.headers.get('idempotency-replayed')).toBeNull()
+    expect((await theirs.json()).conversation_id).not.toBe(mine.conversation_id)
+  })
+})
+
+test("sends a person's own LiteLLM key to LiteLLM and to nobody else, and shows it to nobody", async () => {
+  const litellm = await testApp({
+    DATABASE_URL: databaseUrl,
+    JWT_SECRET_KEY: SECRET,
+    LITELLM_URL: provider.url,
+    LITELLM_MASTER_KEY: 'sk-master',
+  })
+  const authorization = async (on: TestApp, token: string) => {
+    for (const json of [
+      { message: 'x', model: 'echo' },
+      { messages: [{ role: 'user', content: 'x' }], model: 'echo' },
+    ]) {
+      const answer = await on.call('/v1/chat/completions', { token, json })
+      expect(await answer.text()).not.toContain('sk-own')
+    }
+    return provider.requests.slice(-2).map(({ headers }) => headers.authorization)
+  }
+  const { token, userId } = await app.signUp()
+  const pool = new Pool({ connectionString: databaseUrl, max: 1 })
+  await pool.query("update users set litellm_key = 'sk-own-4711' where id = $1", [userId])
+  await pool.end()
+  expect(await authorization(litellm, token)).toEqual(['Bearer sk-own-4711', 'Bearer sk-own-4711'])
+  expect(await authorization(app, token)).toEqual(['Bearer sk-test', 'Bearer sk-test'])
+  expect(await authorization(litellm, me.token)).toEqual(['Bearer sk-master', 'Bearer sk-master'])
+  expect(await (await litellm.call('/api/v1/auth/me', { token })).text()).not.toContain('sk-own')
+  await litellm.close()
+})
+
+test('leaves nothing running behind', async () => {
+  await until(() => provider.openStreams() === 0)
+  expect(app.services.runs.active).toBe(0)
+})
