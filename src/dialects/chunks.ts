@@ -1,4 +1,5 @@
 import { sseFrame } from '../lib/sse'
+import type { RunBatch, RunEvent } from '../runs/port'
 
 /** What all chunks of one answer have in common. */
 export interface ChunkHeader {
@@ -86,6 +87,15 @@ export class ChunkWriter {
     return extra === '}' ? this.tail : `}],${extra}`
   }
 }
+
+/** Encodes the events of a run batch by batch, each with its number. */
+export const framesOf =
+  (encode: (event: RunEvent, seq: number) => string) =>
+  ({ seq, events }: RunBatch): string => {
+    let frames = ''
+    for (const [i, event] of events.entries()) frames += encode(event, seq + i)
+    return frames
+  }
 
 /** OpenAI's vocabulary of finish reasons; ours has more. */
 export const openAiReason = (reason: string): string => (reason === 'stopped' ? 'stop' : reason)

@@ -1,6 +1,6 @@
 import { sseFrame } from '../lib/sse'
 import type { RunBatch, RunEvent } from '../runs/port'
-import { type ChunkHeader, ChunkWriter, DONE, openAiReason } from './chunks'
+import { type ChunkHeader, ChunkWriter, DONE, framesOf, openAiReason } from './chunks'
 
 /**
  * Our own stream: OpenAI chunks with our facts as extra top-level fields. The first frame carries `conversation_id`,
@@ -9,11 +9,7 @@ import { type ChunkHeader, ChunkWriter, DONE, openAiReason } from './chunks'
  */
 export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
   const chunks = new ChunkWriter(header, false)
-  return ({ seq, events }) => {
-    let frames = ''
-    for (const event of events) frames += encode(event, seq++)
-    return frames
-  }
+  return framesOf(encode)
 
   function encode(event: RunEvent, seq: number): string {
     if (typeof event === 'string') return chunks.text(event, seq)

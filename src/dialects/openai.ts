@@ -3,7 +3,7 @@ import { Accumulator } from '../lib/accumulate'
 import { sseFrame } from '../lib/sse'
 import type { ChatEvent } from '../llm/port'
 import type { RunBatch, RunEvent } from '../runs/port'
-import { type ChunkHeader, ChunkWriter, DONE, openAiReason } from './chunks'
+import { type ChunkHeader, ChunkWriter, DONE, framesOf, openAiReason } from './chunks'
 
 /** The OpenAI API's word for each kind of failure. */
 const TYPES: Partial<Record<ErrorCode, string>> = {
@@ -80,11 +80,7 @@ export async function* openAiFrames(
 /** A stored run as Chat Completions frames, numbered like the native ones so that it can be resumed. */
 export function openAiRunFrames({ header, includeUsage }: OpenAiStreamOptions): (batch: RunBatch) => string {
   const chunks = new ChunkWriter(header, includeUsage)
-  return ({ seq, events }) => {
-    let frames = ''
-    for (const event of events) frames += encode(event, seq++)
-    return frames
-  }
+  return framesOf(encode)
 
   function encode(event: RunEvent, seq: number): string {
     if (typeof event === 'string') return chunks.text(event, seq)

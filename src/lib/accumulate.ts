@@ -79,7 +79,7 @@ function mergeList(list: unknown[], pieces: unknown[]): unknown[] {
       continue
     }
     const { index, ...rest } = piece
-    const at = typeof index === 'number' && index >= 0 && index <= list.length ? index : list.length
+    const at = typeof index === 'number' && list[index] !== undefined ? index : list.length
     const item = list[at]
     if (isObject(item)) merge(item, rest)
     else list[at] = structuredClone(rest)

@@ -27,7 +27,9 @@ test('has a choice with no content when nothing was said', () => {
 test('puts a text together however it was cut, and whichever way its pieces came', () => {
   fc.assert(
     fc.property(fc.string(), cuts, fc.infiniteStream(fc.boolean()), (text, places, bare) => {
-      const events = pieces(text, places).map((piece): ChatEvent => (bare.next().value ? piece : delta({ content: piece })))
+      const events = pieces(text, places).map(
+        (piece): ChatEvent => (bare.next().value ? piece : delta({ content: piece })),
+      )
       expect(message(events)).toEqual({ role: 'assistant', content: text })
     }),
   )
@@ -51,7 +53,10 @@ test('puts tool calls together however their arguments were cut and mixed', () =
 })
 
 test('does not lengthen what names a thing when a provider repeats it', () => {
-  const again = delta({ role: 'assistant', tool_calls: [{ index: 0, id: 'c', type: 'function', function: { name: 'f' } }] })
+  const again = delta({
+    role: 'assistant',
+    tool_calls: [{ index: 0, id: 'c', type: 'function', function: { name: 'f' } }],
+  })
   expect(message([again, again, again])).toEqual({
     role: 'assistant',
     content: null,
@@ -84,13 +89,23 @@ test('keeps choices apart and in order', () => {
 })
 
 test('strings log probabilities together', () => {
-  const token = (token: string): ChatEvent => ({ type: 'delta', index: 0, delta: {}, logprobs: { content: [{ token }] } })
-  expect(collect([token('a'), token('b')]).choices()[0]?.logprobs).toEqual({ content: [{ token: 'a' }, { token: 'b' }] })
+  const token = (token: string): ChatEvent => ({
+    type: 'delta',
+    index: 0,
+    delta: {},
+    logprobs: { content: [{ token }] },
+  })
+  expect(collect([token('a'), token('b')]).choices()[0]?.logprobs).toEqual({
+    content: [{ token: 'a' }, { token: 'b' }],
+  })
 })
 
 test('keeps the last usage and every fact beside the answer', () => {
   const usage = { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 }
-  const answer = collect([{ type: 'usage', usage: { ...usage, total_tokens: 0 } }, { type: 'usage', usage }])
+  const answer = collect([
+    { type: 'usage', usage: { ...usage, total_tokens: 0 } },
+    { type: 'usage', usage },
+  ])
   expect(answer.usage).toEqual(usage)
 })
 
@@ -104,11 +119,28 @@ test('leaves the pieces it was given as they were', () => {
 
 describe('a hostile provider', () => {
   test('changes nothing that other objects share', () => {
-    const keys = fc.constantFrom('__proto__', 'constructor', 'prototype', 'toString', 'polluted', 'content', 'tool_calls')
+    const keys = fc.constantFrom(
+      '__proto__',
+      'constructor',
+      'prototype',
+      'toString',
+      'polluted',
+      'content',
+      'tool_calls',
+    )
     const { tree } = fc.letrec<{ tree: unknown }>((tie) => ({
-      tree: fc.oneof({ maxDepth: 4 }, fc.string(), fc.constant(null), fc.array(tie('tree')), fc.dictionary(keys, tie('tree'))),
+      tree: fc.oneof(
+        { maxDepth: 4 },
+        fc.string(),
+        fc.constant(null),
+        fc.array(tie('tree')),
+        fc.dictionary(keys, tie('tree')),
+      ),
     }))
-    const hostile = fc.array(fc.dictionary(keys, tree).map((value) => JSON.parse(JSON.stringify(value))), { maxLength: 4 })
+    const hostile = fc.array(
+      fc.dictionary(keys, tree).map((value) => JSON.parse(JSON.stringify(value))),
+      { maxLength: 4 },
+    )
     fc.assert(
       fc.property(hostile, (deltas) => {
         message(deltas.map((value) => delta(value)))

@@ -20,9 +20,10 @@ function source<T>() {
     },
   }
   const put = (settle: (result: PromiseWithResolvers<IteratorResult<T>>) => void) => {
-    const result = asked.shift() ?? Promise.withResolvers<IteratorResult<T>>()
+    const asker = asked.shift()
+    const result = asker ?? Promise.withResolvers<IteratorResult<T>>()
     result.promise.catch(() => {})
-    if (!asked.includes(result)) waiting.push(result)
+    if (!asker) waiting.push(result)
     settle(result)
   }
   return {

@@ -24,7 +24,11 @@ test('says what a format means, not what it is called', () => {
     schema: { format },
   }))
   expect(validationError('params', fields).details).toMatchObject({
-    fields: [{ message: 'must be a UUID' }, { message: 'must be an e-mail address' }, { message: "expected string to match 'date-time' format" }],
+    fields: [
+      { message: 'must be a UUID' },
+      { message: 'must be an e-mail address' },
+      { message: "expected string to match 'date-time' format" },
+    ],
   })
 })
 

@@ -13,8 +13,23 @@ function parse(text: string, packet = text.length) {
 }
 
 describe('a frame', () => {
-  const nasty = fc.constantFrom('\n', '\r', '\r\n', '\n\n', '\u2028', '\0', ':', 'data: ', 'event: error', 'id: 9', '\ufeff', ' ')
-  const text = fc.array(fc.oneof(nasty, fc.string({ unit: 'grapheme' })), { maxLength: 12 }).map((parts) => parts.join(''))
+  const nasty = fc.constantFrom(
+    '\n',
+    '\r',
+    '\r\n',
+    '\n\n',
+    '\u2028',
+    '\0',
+    ':',
+    'data: ',
+    'event: error',
+    'id: 9',
+    '\ufeff',
+    ' ',
+  )
+  const text = fc
+    .array(fc.oneof(nasty, fc.string({ unit: 'grapheme' })), { maxLength: 12 })
+    .map((parts) => parts.join(''))
 
   test('comes out as it went in, whatever a model says, however packets fall', () => {
     const message = fc.record({ text, id: fc.option(fc.nat()), restart: fc.boolean() })

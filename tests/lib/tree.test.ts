@@ -10,7 +10,11 @@ const parts = fc.array(
   ),
 )
 const calls = fc.array(
-  fc.record({ id: fc.string(), type: fc.constant('function'), function: fc.record({ name: fc.string(), arguments: fc.json() }) }),
+  fc.record({
+    id: fc.string(),
+    type: fc.constant('function'),
+    function: fc.record({ name: fc.string(), arguments: fc.json() }),
+  }),
   { minLength: 1, maxLength: 3 },
 )
 const chatMessage: fc.Arbitrary<ChatMessage> = fc.oneof(
@@ -26,7 +30,11 @@ test('sends a stored message to a model as its author sent it', () => {
 
 test('keeps the text of a message where search finds it, and the rest beside it', () => {
   expect(fromChatMessage({ role: 'user', content: 'hello' })).toEqual({ role: 'user', content: 'hello', extra: null })
-  const content = [{ type: 'text', text: 'see' }, { type: 'image_url', image_url: { url: 'x' } }, { type: 'text', text: 'this' }]
+  const content = [
+    { type: 'text', text: 'see' },
+    { type: 'image_url', image_url: { url: 'x' } },
+    { type: 'text', text: 'this' },
+  ]
   expect(fromChatMessage({ role: 'user', content })).toEqual({ role: 'user', content: 'see\nthis', extra: { content } })
   const tool_calls = [{ id: '1' }]
   expect(fromChatMessage({ role: 'assistant', content: null, tool_calls })).toEqual({

@@ -207,9 +207,9 @@ test('signs out the session of a refresh token too', async () => {
 
 test('lets an access token die after its fifteen minutes', async () => {
   const { tokens: given } = await register()
-  setSystemTime(Date.now() + 899_000)
+  setSystemTime(Date.now() + 890_000)
   expect((await me(given.access_token)).status).toBe(200)
   const { tokens: later } = await (await refresh(given.refresh_token)).json()
-  setSystemTime(Date.now() + 901_000)
+  setSystemTime(Date.now() + 910_000)
   expect((await me(later.access_token)).status).toBe(401)
 })

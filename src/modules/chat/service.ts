@@ -1,5 +1,6 @@
 import { AppError } from '../../errors'
 import { newId } from '../../lib/ids'
+import { retry } from '../../lib/retry'
 import { headline } from '../../lib/text'
 import { hashToken } from '../../lib/tokens'
 import { commonPrefix, fromChatMessage, toChatMessage } from '../../lib/tree'
@@ -203,7 +204,8 @@ export class Chat {
     if (run.fingerprint !== idempotency?.fingerprint) {
       throw new AppError('VALIDATION_ERROR', 'This Idempotency-Key was used with a different request. Use a new key')
     }
-    const { events } = await this.deps.runs.read(user, run.id, 0)
+    // The first request may have written the run's row and not yet opened its log: that is a matter of moments.
+    const { events } = await retry(() => this.deps.runs.read(user, run.id, 0), { attempts: 5, baseMs: 50 })
     return { run, events, replayed: true }
   }
 }

@@ -1,27 +1,13 @@
 import { t } from 'elysia'
 import type { Conversation, PlacedMessage } from '../../store/port'
+import { pageFields } from '../paging'
 
 export const ConversationId = t.Object({ id: t.String({ format: 'uuid' }) })
 
-/** Beyond it there is nothing, and further on numbers that a database cannot count with. */
-const LAST_PAGE = 1_000_000
-
-export const PageQuery = t.Object({
-  page: t.Optional(t.Numeric({ minimum: 1, maximum: LAST_PAGE, multipleOf: 1, default: 1 })),
-  limit: t.Optional(t.Numeric({ minimum: 1, maximum: 100, multipleOf: 1, default: 20 })),
-})
+export const PageQuery = t.Object(pageFields(20))
 
 export const PathQuery = t.Object({
-  page: t.Optional(
-    t.Numeric({
-      minimum: 1,
-      maximum: LAST_PAGE,
-      multipleOf: 1,
-      default: 1,
-      description: '1 is the newest end',
-    }),
-  ),
-  limit: t.Optional(t.Numeric({ minimum: 1, maximum: 100, multipleOf: 1, default: 50 })),
+  ...pageFields(50),
   leaf: t.Optional(
     t.String({
       format: 'uuid',

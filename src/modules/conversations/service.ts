@@ -53,6 +53,8 @@ export class Conversations {
     // An answer still being written would otherwise be paid for and have nowhere to go.
     await this.runs.stopIn(id)
     await this.store.conversations.remove(owner, id)
+    // A turn may have begun in between.
+    await this.runs.stopIn(id)
     return { id, deleted: true }
   }
 }

@@ -1,18 +1,19 @@
 import { t } from 'elysia'
 import type { Run } from '../../store/port'
+import { pageFields } from '../paging'
 
 export const RunId = t.Object({ id: t.String({ format: 'uuid' }) })
 
 export const RunQuery = t.Object({
   active: t.Optional(t.BooleanString({ description: 'Only answers being written' })),
-  page: t.Optional(t.Numeric({ minimum: 1, multipleOf: 1, default: 1 })),
-  limit: t.Optional(t.Numeric({ minimum: 1, maximum: 100, multipleOf: 1, default: 20 })),
+  ...pageFields(20),
 })
 
 export const ResumeQuery = t.Object({
   after: t.Optional(
     t.Numeric({
       minimum: 0,
+      maximum: 1_000_000_000,
       multipleOf: 1,
       description: 'The last event number the client has; as `Last-Event-ID`',
     }),
