@@ -28,7 +28,8 @@ export function createApp(services: Services) {
   return new Elysia({
     name: 'ai-chat-orchestrator',
     serve: {
-      maxRequestBodySize: config.server.maxBodyBytes * 2,
+      // The body plugin stops reading at the limit and says so; Bun's own refusal would be a bare 413.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       idleTimeout: 60,
     },
   })

@@ -125,7 +125,7 @@ const COMPLETIONS = `Two APIs at one address.
 
 **With \`message\`** (our own): the server keeps the conversation. Streams unless \`stream\` is \`false\`. The stream is OpenAI chunks with our facts as extra fields: \`conversation_id\`, \`branch_id\`, \`message_id\`, \`run_id\` on the first; \`usage\`, \`cost_usd\`, \`finish_reason\` on the last; then \`[DONE]\`. A failure is \`data: {"error": …}\`. The answer is made whether or not anyone listens: a dropped client resumes with \`GET /v1/runs/{run_id}/stream\` and \`Last-Event-ID\`.
 
-**With \`messages\`** (the OpenAI Chat Completions API): nothing is stored and the answer ends when the client leaves, unless a conversation is named by \`conversation_id\` or \`X-Conversation-Id\`. Then one single message is added to what is stored, and a whole history is laid over the stored path: what differs becomes a branch. Errors have OpenAI's shape and statuses.
+**With \`messages\`** (the OpenAI Chat Completions API): nothing is stored and the answer ends when the client leaves, unless a conversation is named by \`conversation_id\` or \`X-Conversation-Id\`. Then new messages are added to what is stored, and a whole history (one with answers in it) is laid over the stored path: what differs becomes a branch. Errors have OpenAI's shape and statuses.
 
 \`Idempotency-Key\` (stored answers only): the same key with the same body answers with what the first request made.`
 

@@ -3,13 +3,14 @@ import { newId } from '../../lib/ids'
 import { retry } from '../../lib/retry'
 import { headline } from '../../lib/text'
 import { hashToken } from '../../lib/tokens'
-import { commonPrefix, fromChatMessage, toChatMessage } from '../../lib/tree'
+import { commonPrefix, fromChatMessage } from '../../lib/tree'
 import type { ModelDirectory } from '../../llm/directory'
-import type { ChatEvent, ChatMessage, ChatRequest, Provider } from '../../llm/port'
+import type { ChatEvent, ChatMessage } from '../../llm/port'
 import type { RunBatch } from '../../runs/port'
-import type { BeginTurn, Begun, NewMessage, Run, Store, User } from '../../store/port'
+import type { BeginTurn, NewMessage, Run, Store, User } from '../../store/port'
 import type { Runs } from '../runs/service'
 import type { NativeChat, OpenAiChat, Regenerate } from './model'
+import { contextOf, failing, type Params, rejectRouting, toRequest } from './request'
 
 /** A stored answer, being made or made before. */
 export interface Answer {
@@ -89,8 +90,8 @@ export class Chat {
   }
 
   /**
-   * A Chat Completions request kept in a conversation. One message is added to what is stored; a whole history is
-   * laid over the stored path, and what differs becomes a branch.
+   * A Chat Completions request kept in a conversation. New messages are added to what is stored; a whole history (one
+   * with answers in it) is laid over the stored path, and what differs becomes a branch.
    */
   async bound(user: User, conversationId: string, body: OpenAiChat, options: TurnOptions = {}): Promise<Answer> {
     const { messages, conversation_id, ...rest } = body
@@ -100,7 +101,8 @@ export class Chat {
     const isInstruction = ({ role }: ChatMessage) => role === 'system' || role === 'developer'
     const instructions = messages.filter(isInstruction)
     const turns = messages.filter((message) => !isInstruction(message))
-    if (turns.length <= 1) {
+    // Whoever sends a history sends its answers, too. Without any, everything is new: a message, or results of tools.
+    if (!turns.some(({ role }) => role === 'assistant')) {
       const place: Place = { kind: 'existing', id: conversationId }
       return this.turn(user, {
         place,
@@ -133,6 +135,7 @@ export class Chat {
   async stateless(user: User, body: OpenAiChat, signal: AbortSignal) {
     const { messages, conversation_id, model: wanted, ...rest } = body
     this.deps.runs.admit()
+    rejectRouting(rest)
     const model = wanted ?? (await this.deps.models.defaultModel())
     const provider = await this.deps.models.providerOf(model)
     const request = toRequest(user, provider, { model, messages, body: rest })
@@ -210,16 +213,6 @@ export class Chat {
   }
 }
 
-/** Stands in for a provider that could not be found, and says so when it is asked. */
-const failing = (error: unknown): Provider => ({
-  name: 'none',
-  listsAll: true,
-  personalKeys: false,
-  cost: () => null,
-  models: async () => [],
-  stream: () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }) }),
-})
-
 interface Turn extends TurnOptions {
   place: Place
   /** Messages to store. */
@@ -234,52 +227,6 @@ interface Turn extends TurnOptions {
   whole: unknown
 }
 
-type Params = {
-  model?: string | undefined
-  stream?: unknown
-  [key: string]: unknown
-}
-
 const noConversation = () => new AppError('NOT_FOUND', 'There is no such conversation or message')
 
 const titleOf = (message: string) => headline(message, TITLE_LENGTH) || 'New conversation'
-
-function contextOf({ systemPrompt, context }: Begun, { instructions = [], sent }: Turn): ChatMessage[] {
-  const system: ChatMessage[] = systemPrompt ? [{ role: 'system', content: systemPrompt }] : []
-  // An answer that failed before its first word says nothing, and some providers refuse empty messages.
-  const path = context.filter(({ role, content, extra }) => role !== 'assistant' || content || extra).map(toChatMessage)
-  return [...system, ...instructions, ...path, ...sent]
-}
-
-/** Keys that would choose where a request goes or whose key pays for it; that is decided here, not by the caller. */
-const ROUTING =
-  /^(?:api_(?:base|key|version|type)|base_url|organization|extra_(?:headers|body|query)|headers|prox(?:y|ies)|custom_llm_provider|litellm_.*|mock_.*|(?:\w+_)?fallbacks|model_list|deployment_id|(?:\w+_)?callbacks?|(?:aws|azure|vertex|langfuse)_.*)$/
-
-function rejectRouting(body: Params): void {
-  const bad = Object.keys(body).filter((key) => ROUTING.test(key))
-  if (bad.length === 0) return
-  throw new AppError('VALIDATION_ERROR', `Not allowed in a request: ${bad.join(', ')}. The server decides these`, {
-    details: {
-      fields: bad.map((path) => ({
-        path,
-        message: 'is decided by the server',
-      })),
-    },
-  })
-}
-
-function toRequest(
-  user: User,
-  provider: Provider,
-  { model, messages, body }: { model: string; messages: ChatMessage[]; body: Params },
-): ChatRequest {
-  rejectRouting(body)
-  const { model: _model, stream: _stream, ...params } = body
-  for (const key in params) if (params[key] === null) delete params[key]
-  return {
-    model,
-    messages,
-    params,
-    apiKey: provider.personalKeys ? (user.litellmKey ?? undefined) : undefined,
-  }
-}

@@ -61,7 +61,7 @@ export class SqlRuns implements RunStore {
           where i.id = r.instance_id and i.heartbeat_at > now() - make_interval(secs => ${silentSeconds}))
         for update of c, r skip locked
       ), said as (
-        select dead.id, coalesce(string_agg(c.text, '' order by c.seq), '') as text, coalesce(max(c.seq), 0) as seq
+        select dead.id, coalesce(string_agg(c.text, '' order by c.seq), '') as text, coalesce(max(c.seq), 1) as seq
         from dead left join run_checkpoints c on c.run_id = dead.id group by dead.id
       ), done as (
         update runs r set status = 'interrupted', last_seq = said.seq + 1, error = ${JSON.stringify(error)}::jsonb,

@@ -110,7 +110,8 @@ export function runsContract(given: () => Given): void {
       error: { code: 'UPSTREAM_UNAVAILABLE' },
     })
     expect(await given().message(user, mute.answerId)).toMatchObject({ content: '', status: 'interrupted' })
-    expect(await given().run(user, mute.runId)).toMatchObject({ lastSeq: 1 })
+    // The start is an event, too.
+    expect(await given().run(user, mute.runId)).toMatchObject({ lastSeq: 2 })
     expect(await pieces(spoken.runId)).toBe(0)
     expect(await runs().interruptOrphans(10, after(60))).toBe(0)
   })

@@ -1,0 +1,59 @@
+import { AppError } from '../../errors'
+import { toChatMessage } from '../../lib/tree'
+import type { ChatMessage, ChatRequest, Provider } from '../../llm/port'
+import type { Begun, User } from '../../store/port'
+
+/** A chat body without what is ours: what is left is the provider's. */
+export type Params = {
+  model?: string | undefined
+  stream?: unknown
+  [key: string]: unknown
+}
+
+/** Keys that would choose where a request goes or whose key pays for it; that is decided here, not by the caller. */
+const ROUTING =
+  /^(?:api_(?:base|key|version|type)|base_url|organization|extra_(?:headers|body|query)|headers|prox(?:y|ies)|custom_llm_provider|litellm_.*|mock_.*|(?:\w+_)?fallbacks|model_list|deployment_id|(?:\w+_)?callbacks?|(?:aws|azure|vertex|langfuse)_.*)$/
+
+/** @throws AppError VALIDATION_ERROR naming the keys that are not the caller's to choose. */
+export function rejectRouting(body: Params): void {
+  const bad = Object.keys(body).filter((key) => ROUTING.test(key))
+  if (bad.length === 0) return
+  const fields = bad.map((path) => ({ path, message: 'is decided by the server' }))
+  throw new AppError('VALIDATION_ERROR', `Not allowed in a request: ${bad.join(', ')}. The server decides these`, {
+    details: { fields },
+  })
+}
+
+export interface Asked {
+  model: string
+  messages: ChatMessage[]
+  body: Params
+}
+
+/** What a provider is asked. The person's own key goes only to a provider that has keys of persons. */
+export function toRequest(user: User, provider: Provider, { model, messages, body }: Asked): ChatRequest {
+  const { model: _model, stream: _stream, ...params } = body
+  for (const key in params) if (params[key] === null) delete params[key]
+  return { model, messages, params, apiKey: provider.personalKeys ? (user.litellmKey ?? undefined) : undefined }
+}
+
+/** What a model is to see of a conversation: its instructions, the stored path, then what is new. */
+export function contextOf(
+  { systemPrompt, context }: Begun,
+  { instructions = [], sent }: { instructions?: ChatMessage[]; sent: ChatMessage[] },
+): ChatMessage[] {
+  const system: ChatMessage[] = systemPrompt ? [{ role: 'system', content: systemPrompt }] : []
+  // An answer that failed before its first word says nothing, and some providers refuse empty messages.
+  const path = context.filter(({ role, content, extra }) => role !== 'assistant' || content || extra).map(toChatMessage)
+  return [...system, ...instructions, ...path, ...sent]
+}
+
+/** Stands in for a provider that could not be found, and says so when it is asked. */
+export const failing = (error: unknown): Provider => ({
+  name: 'none',
+  listsAll: true,
+  personalKeys: false,
+  cost: () => null,
+  models: async () => [],
+  stream: () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }) }),
+})
