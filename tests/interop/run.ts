@@ -1,11 +1,13 @@
 /**
- * Official SDKs → this server → a real LiteLLM proxy → the fake provider. `bun run test:interop`.
+ * Official SDKs → this server on a real Postgres → a real LiteLLM proxy → the fake provider. `bun run test:interop`.
  * With `--proxy-only` the SDKs speak to LiteLLM itself, which shows whether a failure is ours or the proxy's.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startFakeProvider } from '../support/fake-provider'
+import { installIfMissing } from '../support/install'
+import { startPostgres, type TestServer } from '../support/servers'
 import { aiSdkSuite } from './ai-sdk'
 import { closing, halt, report, say } from './checks'
 import { stopChildren } from './children'
@@ -21,6 +23,7 @@ const LIMIT_MS = 8 * 60_000
 const proxyOnly = process.argv.includes('--proxy-only')
 const folder = mkdtempSync(join(tmpdir(), 'interop-'))
 const provider = startFakeProvider()
+let postgres: TestServer | undefined
 
 async function main(): Promise<void> {
   const python = await preparePython()
@@ -42,8 +45,10 @@ async function targetFor(litellmUrl: string): Promise<Target> {
       baseURL: `${litellmUrl}/v1`,
       apiKey: MASTER_KEY,
     }
-  say('start this server')
-  return startServer(litellmUrl, folder)
+  installIfMissing('postgresql')
+  say('start Postgres and this server')
+  postgres = await startPostgres(folder, { fsync: true })
+  return startServer(litellmUrl, postgres.url, folder)
 }
 
 let finishing = false
@@ -53,6 +58,7 @@ async function finish(): Promise<void> {
   finishing = true
   halt()
   await stopChildren()
+  await postgres?.stop()
   await provider.stop()
   rmSync(folder, { recursive: true, force: true })
   process.exit(closing() ? 0 : 1)

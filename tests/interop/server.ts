@@ -16,7 +16,8 @@ export type Setup = {
   proxyOnly: boolean
 }
 
-export async function startServer(litellmUrl: string, folder: string): Promise<Target> {
+/** On the database of `databaseUrl`, with LiteLLM as its provider: nothing but settings. */
+export async function startServer(litellmUrl: string, databaseUrl: string, folder: string): Promise<Target> {
   const port = await freePort()
   const child = startChild({
     name: 'server',
@@ -24,6 +25,7 @@ export async function startServer(litellmUrl: string, folder: string): Promise<T
     env: plainEnv({
       PORT: String(port),
       DATA_DIR: join(folder, 'data'),
+      DATABASE_URL: databaseUrl,
       LITELLM_URL: litellmUrl,
       LITELLM_MASTER_KEY: MASTER_KEY,
       NODE_ENV: 'test',

@@ -5,7 +5,8 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { postgresBin, startPostgres, startRedis } from './servers'
+import { installIfMissing } from './install'
+import { startPostgres, startRedis } from './servers'
 
 const scratch = mkdtempSync(join(tmpdir(), 'orchestrator-test-'))
 const report = join(scratch, 'junit.xml')
@@ -13,7 +14,7 @@ const stops: (() => Promise<void>)[] = []
 let exitCode = 1
 
 try {
-  installIfMissing()
+  installIfMissing('postgresql', 'redis-server', 'chromium')
   const postgres = await startPostgres(scratch)
   stops.push(postgres.stop)
   const redis = await startRedis(scratch)
@@ -41,6 +42,8 @@ try {
     },
   )
   stops.push(async () => tests.kill())
+  // Whoever interrupts the tests does not mean to leave their servers behind.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => tests.kill())
   exitCode = await tests.exited
   sayTotals()
 } finally {
@@ -48,28 +51,6 @@ try {
   rmSync(scratch, { recursive: true, force: true })
 }
 process.exit(exitCode)
-
-function installIfMissing(): void {
-  const missing = [
-    ...(postgresBin() ? [] : ['postgresql']),
-    ...(Bun.which('redis-server') ? [] : ['redis-server']),
-    ...(Bun.which('chromium') ? [] : ['chromium']),
-  ]
-  if (missing.length === 0) return
-  if (!existsSync('/etc/debian_version') || process.getuid?.() !== 0) {
-    throw new Error(`The tests need ${missing.join(' and ')}: install it and run them again`)
-  }
-  for (const args of [
-    ['update', '-qq'],
-    ['install', '-y', '-qq', '--no-install-recommends', ...missing],
-  ]) {
-    const done = Bun.spawnSync(['apt-get', ...args], {
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-      stdio: ['ignore', 'ignore', 'inherit'],
-    })
-    if (done.exitCode !== 0) throw new Error(`apt-get ${args.join(' ')} failed`)
-  }
-}
 
 /** One line that a machine can read: bun's own summary spreads over several. */
 function sayTotals(): void {
