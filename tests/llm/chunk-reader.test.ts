@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { AppError } from '../../src/errors'
-import { Chunks } from '../../src/llm/openai-compatible'
+import { Chunks } from '../../src/llm/chunk-reader'
 import type { ChatEvent } from '../../src/llm/port'
 
 const chunk = (fields: object) =>
