@@ -1,6 +1,5 @@
 /** Starts helper processes with their own log file, and ends each of them, whatever happens. */
 import { openSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 
 export type Child = {
@@ -78,19 +77,6 @@ export async function waitUntilReady(child: Child, url: string, timeoutMs: numbe
     await Bun.sleep(200)
   }
   throw new Error(`${child.name} is not ready after ${timeoutMs / 1000} s (${url})\n${await child.logTail()}`)
-}
-
-/** A port that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      const port = typeof address === 'object' && address ? address.port : 0
-      probe.close(() => resolve(port))
-    })
-  })
 }
 
 /** Only these reach a child: a developer's own keys or database must not take part in a test. */

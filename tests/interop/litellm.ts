@@ -1,6 +1,7 @@
 /** A real LiteLLM proxy in front of the fake provider. */
 import { join } from 'node:path'
-import { type Child, freePort, plainEnv, startChild, waitUntilReady } from './children'
+import { freePort } from '../support/servers'
+import { type Child, plainEnv, startChild, waitUntilReady } from './children'
 
 export const MASTER_KEY = 'sk-interop-master'
 export const MOCK_ANSWER = 'Hello from the proxy'

@@ -1,7 +1,8 @@
 /** This server as a child process, with one person signed up and one API key. */
 import { join } from 'node:path'
 import type { FakeProvider } from '../support/fake-provider'
-import { freePort, plainEnv, startChild, waitUntilReady } from './children'
+import { freePort } from '../support/servers'
+import { plainEnv, startChild, waitUntilReady } from './children'
 import { MASTER_KEY } from './litellm'
 
 const ROOT = join(import.meta.dir, '../..')

@@ -44,8 +44,8 @@ interface LiveRun extends StartRun {
 export class Runs {
   private readonly live = new Map<string, LiveRun>()
   private readonly timers: ReturnType<typeof setInterval>[] = []
+  private readonly background = new Map<string, Promise<void>>()
   private closing = false
-  private background: Promise<unknown> = Promise.resolve()
 
   constructor(private readonly deps: RunsDeps) {}
 
@@ -55,10 +55,8 @@ export class Runs {
     // An embedded database has one process at a time: whatever it says is running belongs to a dead one.
     await store.runs.interruptOrphans(store.kind === 'pglite' ? 0 : DEAD_AFTER, now())
     await store.runs.heartbeat(instanceId)
-    this.timers.push(
-      setInterval(() => this.inBackground('keep what answers have said', () => this.checkpoint()), CHECKPOINT_EVERY),
-      setInterval(() => this.inBackground('look after dead processes', () => this.reap()), REAP_EVERY),
-    )
+    this.every(CHECKPOINT_EVERY, 'keep what answers have said', () => this.checkpoint())
+    this.every(REAP_EVERY, 'look after dead processes', () => this.reap())
   }
 
   /** @throws AppError UPSTREAM_UNAVAILABLE while this process is about to stop. */
@@ -156,7 +154,7 @@ export class Runs {
     await Promise.race([Promise.all([...this.live.values()].map((run) => run.ended)), patience])
     await Promise.all([...this.live.values()].map((run) => this.end(run, 'server')))
     for (const timer of this.timers) clearInterval(timer)
-    await this.background
+    await Promise.all(this.background.values())
     await this.deps.store.runs.leave(this.deps.instanceId)
   }
 
@@ -217,9 +215,19 @@ export class Runs {
     if (store.kind === 'postgres') await store.runs.interruptOrphans(DEAD_AFTER, now())
   }
 
-  /** One background task at a time: a slow database is not helped by more of them. */
-  private inBackground(what: string, task: () => Promise<void>): void {
-    this.background = this.background.then(task).catch((error) => this.deps.onFault(`Could not ${what}`, error))
+  /**
+   * Does something again and again. A turn that comes while the last one is still going is left out, so nothing piles up
+   * behind a slow database; and no task waits for another, so that heavy checkpoints never cost us the heartbeat.
+   */
+  private every(ms: number, what: string, task: () => Promise<void>): void {
+    const turn = () => {
+      if (this.background.has(what)) return
+      const work = task()
+        .catch((error) => this.deps.onFault(`Could not ${what}`, error))
+        .finally(() => this.background.delete(what))
+      this.background.set(what, work)
+    }
+    this.timers.push(setInterval(turn, ms))
   }
 }
 
