@@ -24,8 +24,21 @@ export function validationError(where: string, issues: Iterable<Issue>): AppErro
 }
 
 function say({ message, schema }: Issue): string {
-  const format = schema && 'format' in schema ? schema.format : undefined
+  const wanted = unwrap(schema)
+  const format = property(wanted, 'format')
   if (format === 'uuid') return 'must be a UUID'
   if (format === 'email') return 'must be an e-mail address'
+  // A value that may be null is a union, and "expected union value" helps nobody.
+  if (wanted !== schema)
+    return `must be of type ${property(wanted, 'type') ?? 'documented'} and within its limits, or null`
   return (message ?? 'is not valid').replace(/^./, (letter) => letter.toLowerCase())
 }
+
+/** What a value has to be, if it is not null. */
+function unwrap(schema: object | undefined): object | undefined {
+  const choices = property(schema, 'anyOf')
+  const others = Array.isArray(choices) ? choices.filter((choice) => property(choice, 'type') !== 'null') : []
+  return others.length === 1 ? others[0] : schema
+}
+
+const property = (of: object | undefined, name: string): unknown => (of as Record<string, unknown> | undefined)?.[name]

@@ -32,6 +32,23 @@ test('says what a format means, not what it is called', () => {
   })
 })
 
+test('says what a value that may be null has to be otherwise', () => {
+  const nullable = (schema: object) => ({ anyOf: [schema, { type: 'null' }] })
+  const message = 'Expected union value'
+  const issues = [
+    { path: '/id', message, schema: nullable({ type: 'string', format: 'uuid' }) },
+    { path: '/n', message, schema: nullable({ type: 'number' }) },
+    { path: '/either', message, schema: { anyOf: [{ type: 'string' }, { type: 'number' }, { type: 'null' }] } },
+  ]
+  expect(validationError('body', issues).details).toMatchObject({
+    fields: [
+      { message: 'must be a UUID' },
+      { message: 'must be of type number and within its limits, or null' },
+      { message: 'expected union value' },
+    ],
+  })
+})
+
 test('speaks of the whole when no field is to blame', () => {
   expect(validationError('query', []).message).toBe('The query is not valid')
   expect(validationError('body', [{ path: '', message: 'Expected object' }]).message).toBe('body: expected object')
