@@ -142,6 +142,8 @@ export const messages = pgTable(
       .notNull()
       .references(() => conversations.id, { onDelete: 'cascade' }),
     parentId: uuid('parent_id'),
+    /** The branch it was written in; null in rows older than this column. No foreign key: it outlives the branch. */
+    branchId: uuid('branch_id'),
     /** 0 for a root. */
     depth: integer('depth').notNull(),
     role: text('role').$type<'user' | 'assistant' | 'tool'>().notNull(),
@@ -179,6 +181,8 @@ export const branches = pgTable(
       .notNull()
       .references(() => conversations.id, { onDelete: 'cascade' }),
     name: text('name').notNull(),
+    /** Where it forked off; null for one that starts at a root. No foreign key, as with a message's branch. */
+    parentMessageId: uuid('parent_message_id'),
     leafId: uuid('leaf_id'),
     createdAt: instant('created_at').notNull(),
     /** The branch last viewed below a fork is the one a person comes back to there. */

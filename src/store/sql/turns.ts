@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { storableJson } from '../../lib/text'
-import type { BeginResult, BeginTurn, Begun, FinishTurn, Owner, TurnStore } from '../port'
+import type { BeginResult, BeginTurn, Begun, FinishTurn, Kept, Owner, TurnStore } from '../port'
+import { toTurnArgument } from '../turn-argument'
 import { type Db, violated } from './db'
 import { findRun } from './runs'
 
@@ -15,7 +16,7 @@ type BegunRow =
       context: Begun['context']
     }
 
-/** Turns are written by functions of the database (`migrations/0001_turns.sql`): one round trip each. */
+/** Turns are written by functions of the database (`migrations/0002_shared_tree.sql`): one round trip each. */
 export class SqlTurns implements TurnStore {
   constructor(private readonly db: Db) {}
 
@@ -35,6 +36,7 @@ export class SqlTurns implements TurnStore {
         outcome,
         conversationId: conversation_id,
         branchId: branch_id,
+        answerId: turn.answerId,
         model,
         systemPrompt: system_prompt,
         context,
@@ -51,11 +53,12 @@ export class SqlTurns implements TurnStore {
     return run && { outcome: 'repeated', run }
   }
 
-  async finish({ runId, status, lastSeq, error, answer, at }: FinishTurn): Promise<void> {
+  async finish({ runId, status, lastSeq, error, answer, at }: FinishTurn): Promise<Kept> {
     const { finishReason: finish_reason, costNanos, ...rest } = answer
     const cost_nanos = costNanos === null ? null : String(costNanos)
     const turn = { run_id: runId, status, last_seq: lastSeq, error, at, answer: { ...rest, finish_reason, cost_nanos } }
     await this.db.execute(sql`select finish_turn(${storableJson(turn)})`)
+    return {}
   }
 
   async checkpoint(pieces: { runId: string; seq: number; text: string }[]): Promise<void> {
@@ -71,25 +74,11 @@ export class SqlTurns implements TurnStore {
   }
 }
 
-function toArgument({ conversation, idempotency, ...turn }: BeginTurn) {
-  const { kind, ...target } = conversation
-  return {
-    is_new: kind === 'new',
-    conversation:
-      'title' in target
-        ? { id: target.id, title: target.title, system_prompt: target.systemPrompt }
-        : { id: target.id, ...(target.parentId === undefined ? {} : { parent_id: target.parentId }) },
-    messages: turn.messages,
-    answer_id: turn.answerId,
-    run_id: turn.runId,
-    branch_id: turn.branchId,
-    branch_name: turn.branchName ?? null,
-    instance_id: turn.instanceId,
-    model: turn.model ?? null,
-    default_model: turn.defaultModel,
-    idempotency_key: idempotency?.key ?? null,
-    fingerprint: idempotency?.fingerprint ?? null,
-    max_context: turn.maxContext,
-    at: turn.at,
-  }
-}
+const toArgument = (turn: BeginTurn) => ({
+  ...toTurnArgument(turn),
+  answer_id: turn.answerId,
+  run_id: turn.runId,
+  instance_id: turn.instanceId,
+  idempotency_key: turn.idempotency?.key ?? null,
+  fingerprint: turn.idempotency?.fingerprint ?? null,
+})
