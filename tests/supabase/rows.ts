@@ -1,0 +1,57 @@
+/** Somebody with at least one row in every table that the project has. */
+import { randomUUID } from 'node:crypto'
+import type { Pool } from 'pg'
+
+export const TENANT = '00000000-0000-0000-0000-000000000001'
+/** In every text of somebody's that only they may read. */
+export const canaryOf = (user: string) => `canary of ${user}`
+
+export interface Rows {
+  user: string
+  conversation: string
+  branch: string
+  question: string
+  answer: string
+}
+
+export async function fill(pool: Pool): Promise<Rows> {
+  const [user, conversation, branch, question, answer, run, session] = Array.from({ length: 7 }, () =>
+    randomUUID(),
+  ) as [string, string, string, string, string, string, string]
+  const email = `${user}@example.com`
+  const at = new Date()
+  const canary = canaryOf(user)
+  const sql = (text: string, values: unknown[]) => pool.query(text, values)
+  await sql('insert into auth.users (id, email) values ($1, $2)', [user, email])
+  await sql(`update user_profiles set litellm_key = $2, max_budget = 10 where id = $1`, [user, `sk-${canary}`])
+  const messages = [{ id: question, role: 'user', content: `${canary} question`, extra: { note: `${canary} extra` } }]
+  const place = { id: conversation, title: `${canary} title`, system_prompt: `${canary} prompt` }
+  const turn = { is_new: true, conversation: place, messages, branch_id: branch, model: 'm', max_context: 10, at }
+  await sql(`select conversation_manager($1, 'add_message', $2)`, [{ sub: user, email }, { turn }])
+  const saved = {
+    conversation_id: conversation,
+    message_id: answer,
+    parent_id: question,
+    branch_id: branch,
+    content: `${canary} answer`,
+    status: 'complete',
+    created_at: at,
+    completed_at: at,
+  }
+  await sql(`select conversation_manager($1, 'save_response', $2)`, [{ sub: user, email }, { answer: saved }])
+  // What the server keeps when it is started on the same database.
+  await sql('insert into sessions (id, user_id, created_at, expires_at) values ($1, $2, $3, $3)', [session, user, at])
+  await sql('insert into refresh_tokens (hash, session_id, created_at) values ($1, $2, $3)', [canary, session, at])
+  await sql(
+    `insert into api_keys (id, user_id, name, hash, last_four, created_at) values (gen_random_uuid(), $1, 'k', $2, 'abcd', $3)`,
+    [user, canary, at],
+  )
+  await sql('insert into instances (id, heartbeat_at) values ($1, $2)', [run, at])
+  await sql(
+    `insert into runs (id, tenant_id, user_id, conversation_id, message_id, branch_id, status, model, instance_id, last_seq, created_at)
+     values ($1, $2, $3, $4, $5, $6, 'completed', 'm', $1, 3, $7)`,
+    [run, TENANT, user, conversation, answer, branch, at],
+  )
+  await sql('insert into run_checkpoints (run_id, seq, text) values ($1, 1, $2)', [run, canary])
+  return { user, conversation, branch, question, answer }
+}
