@@ -43,12 +43,12 @@ export function createApp(services: Services) {
     .use(health(services.health, info))
     .use(config.metrics.enabled ? metrics(services.metrics, config.metrics) : new Elysia())
     .get('/', ({ redirect }) => redirect('/docs'), { detail: { hide: true } })
-    .use(accounts({ auth: identity, address }, services.accounts))
+    .use(accounts({ auth: identity, address }, services.signIn))
     .use(keys(identity, services.keys))
     .use(chat(identity, services.chat))
     .use(runs(identity, services.runs))
     .use(conversations(identity, services.conversations))
-    .use(models(identity, services.models))
+    .use(models(identity, services.models, services.store.wallets))
 }
 
 /** The type that Eden clients are made from. */

@@ -1,6 +1,7 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { nanosOf } from './lib/money'
 
 type Env = Record<string, string | undefined>
 
@@ -24,6 +25,13 @@ export function loadConfig(env: Env) {
   const production = read.oneOf('NODE_ENV', ['development', 'test', 'production'], 'development') === 'production'
   const dataDir = read.text('DATA_DIR', '.data')
   const supabaseUrl = read.url('SUPABASE_URL')
+  const edgeUrl = read.url('EDGE_FUNCTION_URL')
+  const databaseUrl = read.url('DATABASE_URL', ['postgres:', 'postgresql:'])
+  const kind = read.oneOf(
+    'STORE',
+    ['pglite', 'postgres', 'edge'],
+    edgeUrl ? 'edge' : databaseUrl ? 'postgres' : 'pglite',
+  )
   const secret = read.secret('JWT_SECRET_KEY')
   const algorithm = read.oneOf('JWT_ALGORITHM', ['HS256', 'ES256', 'RS256'], 'HS256')
   const jwksUrl = read.url('JWT_JWKS_URL') ?? (supabaseUrl && `${supabaseUrl}/auth/v1/.well-known/jwks.json`)
@@ -63,12 +71,18 @@ export function loadConfig(env: Env) {
       token: read.secret('METRICS_TOKEN', 16).value,
     },
     store: {
-      databaseUrl: read.url('DATABASE_URL', ['postgres:', 'postgresql:']),
+      kind,
+      databaseUrl,
       dataDir,
-      /** Connections this process may hold to Postgres. */
-      poolSize: read.int('CONNECTION_POOL_SIZE', 10, { min: 1, max: 1000 }),
+      /** Connections this process may hold to Postgres, or calls it may have under way to Supabase. */
+      poolSize: read.int('CONNECTION_POOL_SIZE', kind === 'edge' ? 100 : 10, { min: 1, max: 1000 }),
+      edge: kind === 'edge' ? edgeFunction() : undefined,
     },
+    /** Nano-dollars that must be left, and more, for an answer to be begun. */
+    minBalance: read.usd('MIN_BALANCE', 0n),
     redisUrl: read.url('REDIS_URL', ['redis:', 'rediss:']),
+    /** Where people register and sign in by password; present when that is Supabase Auth. */
+    supabaseAuth: supabaseAuth(),
     auth: {
       /** Signs our own access tokens; filled in below. */
       signingKey: new Uint8Array() as Uint8Array,
@@ -96,9 +110,38 @@ export function loadConfig(env: Env) {
       },
     },
   }
+  if (kind === 'postgres' && !databaseUrl) read.problem('STORE=postgres needs DATABASE_URL')
   read.done()
   config.auth.signingKey = signingKey(secret.value ?? keptSecret(dataDir))
   return config
+
+  /** What calls Supabase needs. The names of the new kind of keys and of the old are both known. */
+  function project(what: string) {
+    const anonKey = read.text('SUPABASE_PUBLISHABLE_KEY') ?? read.text('SUPABASE_ANON_KEY')
+    if (supabaseUrl && anonKey) return { url: supabaseUrl, anonKey }
+    read.problem(`${what} needs SUPABASE_URL and SUPABASE_ANON_KEY (or SUPABASE_PUBLISHABLE_KEY)`)
+    return undefined
+  }
+
+  function edgeFunction() {
+    const supabase = project('The Edge Function store')
+    const base = edgeUrl ?? (supabase && `${supabase.url}/functions/v1`)
+    if (!supabase || !base) return undefined
+    return {
+      supabase,
+      functionUrl: base.endsWith('/conversation-manager') ? base : `${base}/conversation-manager`,
+      /** Milliseconds a call to Supabase may take. */
+      timeout: 1000 * read.int('EDGE_FUNCTION_TIMEOUT', 10, { min: 1, max: 150 }),
+    }
+  }
+
+  function supabaseAuth() {
+    if (read.oneOf('ACCOUNTS', ['local', 'supabase'], 'local') === 'local') return undefined
+    const supabase = project('ACCOUNTS=supabase')
+    const names = ['SUPABASE_SECRET_KEY', 'SUPABASE_SERVICE_KEY', 'SUPABASE_SERVICE_ROLE_KEY']
+    const serviceKey = names.map((name) => read.text(name)).find(Boolean)
+    return supabase && { ...supabase, serviceKey }
+  }
 
   function externalIssuer() {
     const issuer = read.text('JWT_ISSUER') ?? (supabaseUrl && `${supabaseUrl}/auth/v1`)
@@ -108,6 +151,7 @@ export function loadConfig(env: Env) {
   }
 }
 
+const PYTHON_LEVELS: Record<string, string> = { warning: 'warn', critical: 'fatal' }
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
 function provider(url: string | undefined, apiKey: string | undefined) {
@@ -169,11 +213,12 @@ function reader(env: Env) {
       problem(`${name} must be true or false, not "${value}"`)
       return fallback
     },
-    /** Case does not matter, and `WARNING` (Python's word) means `warn`. */
+    /** Case does not matter, and Python's words for log levels are known. */
     oneOf<const T extends string>(name: string, choices: readonly T[], fallback: T): T {
       const value = get(name)
       if (value === undefined) return fallback
-      const plain = value.toLowerCase() === 'warning' ? 'warn' : value.toLowerCase()
+      const lower = value.toLowerCase()
+      const plain = PYTHON_LEVELS[lower] ?? lower
       const choice = choices.find((c) => c.toLowerCase() === plain)
       if (choice) return choice
       problem(`${name} must be one of ${choices.join(', ')}, not "${value}"`)
@@ -187,6 +232,15 @@ function reader(env: Env) {
       // The value itself is not repeated: these often carry a password.
       problem(`${name} must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`)
       return undefined
+    },
+    /** US dollars, as nano-dollars. */
+    usd(name: string, fallback: bigint): bigint {
+      const value = get(name)
+      if (value === undefined) return fallback
+      const nanos = nanosOf(value)
+      if (nanos !== undefined) return nanos
+      problem(`${name} must be an amount in US dollars such as 0.05, not "${value}"`)
+      return fallback
     },
     list(name: string, fallback: string[]): string[] {
       const items = get(name)

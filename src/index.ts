@@ -19,7 +19,7 @@ if (!process.env.BUN_CONFIG_MAX_HTTP_REQUESTS) {
 }
 
 const services = await wire(config, log, die).catch((error: unknown) =>
-  fail(config.store.databaseUrl ? `The database of DATABASE_URL cannot be used: ${reasonOf(error)}` : error),
+  fail(config.store.kind === 'postgres' ? `The database of DATABASE_URL cannot be used: ${reasonOf(error)}` : error),
 )
 const app = createApp(services)
 const server = await listen()

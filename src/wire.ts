@@ -15,6 +15,7 @@ import { AccessTokens, ExternalTokens } from './modules/accounts/access-tokens'
 import { LoginLimiter } from './modules/accounts/login-limiter'
 import { Passwords } from './modules/accounts/passwords'
 import { Accounts } from './modules/accounts/service'
+import { SupabaseSignIn } from './modules/accounts/supabase'
 import { Chat } from './modules/chat/service'
 import { Conversations } from './modules/conversations/service'
 import { type Dependency, Health } from './modules/health/service'
@@ -35,7 +36,7 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
   const now = () => new Date()
   const instanceId = newId()
   const metrics = new Metrics()
-  const store = await openStore(config, { log, onFatal })
+  const store = await openStore(config, { log, metrics, onFatal })
   const redis = config.redisUrl ? openRedis(config.redisUrl, log) : undefined
   const models = openModels(config, metrics)
 
@@ -49,12 +50,13 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
   await runs.open()
 
   const { signingKey, accessTokenMinutes, external } = config.auth
+  const limiter = new LoginLimiter(redis)
   const accounts = new Accounts({
     store,
     tokens: new AccessTokens(signingKey, accessTokenMinutes * 60),
     external: external && new ExternalTokens(external),
     passwords: new Passwords(),
-    limiter: new LoginLimiter(redis),
+    limiter,
     refreshKey: new Uint8Array(hkdfSync('sha256', signingKey, '', 'refresh-token/v1', 32)),
     now,
   })
@@ -66,6 +68,10 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     models,
     runs,
     accounts,
+    /** Where people register and sign in by password. */
+    signIn: config.supabaseAuth
+      ? new SupabaseSignIn({ ...config.supabaseAuth, limiter, forget: (hash) => accounts.forget(hash) })
+      : accounts,
     keys: new Keys(store, accounts, now),
     chat: new Chat({
       store,
@@ -73,6 +79,7 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
       models,
       instanceId,
       maxContextMessages: config.llm.maxContextMessages,
+      minBalance: config.minBalance,
       now,
     }),
     conversations: new Conversations(store, runs, now),
@@ -98,10 +105,29 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
 }
 
 async function openStore(
-  { store }: Config,
-  { log, onFatal }: { log: Log; onFatal: (error: Error) => void },
+  { store, minBalance }: Config,
+  { log, metrics, onFatal }: { log: Log; metrics: Metrics; onFatal: (error: Error) => void },
 ): Promise<Store> {
-  if (store.databaseUrl) {
+  if (store.edge) {
+    const { edgeStore } = await import('./store/edge-function')
+    const { supabase, functionUrl, timeout } = store.edge
+    return edgeStore({
+      functionUrl,
+      supabaseUrl: supabase.url,
+      anonKey: supabase.anonKey,
+      dataDir: store.dataDir,
+      timeoutMs: timeout,
+      concurrency: store.poolSize,
+      minBalance,
+      onCall: (line) => {
+        metrics.upstreamCall(line)
+        log.debug(line, 'call')
+      },
+      onWaiting: (count) => metrics.answersWaiting(count),
+      onFault: (message, err) => log.warn({ err }, message),
+    })
+  }
+  if (store.kind === 'postgres' && store.databaseUrl) {
     const { openPostgres } = await import('./store/postgres')
     const onError = (err: Error) => log.warn({ err }, 'a database connection broke')
     return sqlStore(
@@ -151,7 +177,9 @@ function openModels({ llm }: Config, metrics: Metrics): ModelDirectory {
 }
 
 function dependencies({ store, redis, models }: { store: Store; redis: Redis | undefined; models: ModelDirectory }) {
-  const list: Dependency[] = [{ name: 'database', required: true, check: () => store.ping() }]
+  const list: Dependency[] = [
+    { name: store.kind === 'edge' ? 'edge_function' : 'database', required: true, check: () => store.ping() },
+  ]
   if (redis) list.push({ name: 'redis', required: false, check: () => redis.ping() })
   for (const { name, check } of models.checks()) list.push({ name: `llm:${name}`, required: false, check })
   return list

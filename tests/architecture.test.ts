@@ -32,7 +32,8 @@ const RULES: Rule[] = [
     may: ['config', 'log', 'modules', 'plugins', 'llm', 'runs', 'store', 'cache', 'agent-runtime', ...PURE],
     elysia: false,
   },
-  { files: /^(config|log|errors)$/, may: [], elysia: false },
+  { files: /^config$/, may: ['lib'], elysia: false },
+  { files: /^(log|errors)$/, may: [], elysia: false },
   { files: /^modules\/\w+\/index$/, may: ['own', 'dialects', 'plugins/auth', 'plugins/docs', ...PURE], elysia: true },
   // Words that several features share stand beside them.
   { files: /^modules\/(\w+\/model|paging)$/, may: ['own', 'modules/paging', ...PURE], elysia: true },

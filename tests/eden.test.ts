@@ -22,7 +22,7 @@ test('knows the types of answers and leaves dates as they were written', async (
   const { token } = await app.signUp()
   const api = treaty<App>(url, { parseDate: false, headers: { authorization: `Bearer ${token}` } })
   const me = await api.api.v1.auth.me.get()
-  const createdAt: string | undefined = me.data?.created_at
+  const createdAt: string | null | undefined = me.data?.created_at
   expect(createdAt).toMatch(/^\d{4}-\d\d-\d\dT/)
 
   await api.v1.chat.completions.post({ message: '2026-01-01' })

@@ -24,6 +24,7 @@ export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
       case 'done': {
         const { finishReason, usage, costUsd } = event
         const fields = {
+          ...event.fields,
           usage,
           cost_usd: costUsd,
           finish_reason: finishReason,
@@ -31,7 +32,8 @@ export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
         return chunks.finish(0, openAiReason(finishReason), { seq, fields }) + DONE
       }
       case 'error':
-        return sseFrame(JSON.stringify({ error: event.error }), seq) + DONE
+        // `code` beside `error` is where clients of the system this one replaces look for it.
+        return sseFrame(JSON.stringify({ error: event.error, code: event.error.code, ...event.fields }), seq) + DONE
     }
   }
 }

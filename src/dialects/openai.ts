@@ -94,7 +94,7 @@ export function openAiRunFrames({ header, includeUsage }: OpenAiStreamOptions): 
         })
       case 'done':
         return (
-          chunks.finish(0, openAiReason(event.finishReason), { seq }) +
+          chunks.finish(0, openAiReason(event.finishReason), event.fields ? { seq, fields: event.fields } : { seq }) +
           (includeUsage ? chunks.usage(event.usage) : '') +
           DONE
         )
@@ -148,6 +148,7 @@ export async function runCompletion(events: AsyncIterable<RunBatch>, header: Chu
         })
         facts = {
           ...facts,
+          ...event.fields,
           cost_usd: event.costUsd,
           finish_reason: event.finishReason,
         }

@@ -22,9 +22,12 @@ export class ModelDirectory {
     private readonly chosenDefault: string | undefined,
   ) {}
 
-  /** All models, each once. @throws AppError UPSTREAM_* when no provider has ever told. */
-  async list(): Promise<ModelInfo[]> {
-    const results = await Promise.allSettled(this.providers.map((provider) => this.modelsOf(provider)))
+  /**
+   * All models, each once. @param personalKey for a provider that tells only those who have a key.
+   * @throws AppError UPSTREAM_* when no provider has ever told.
+   */
+  async list(personalKey?: string | null): Promise<ModelInfo[]> {
+    const results = await Promise.allSettled(this.providers.map((provider) => this.modelsOf(provider, personalKey)))
     const models = new Map<string, ModelInfo>()
     for (const result of results) {
       if (result.status === 'fulfilled') for (const m of result.value) if (!models.has(m.id)) models.set(m.id, m)
@@ -35,9 +38,9 @@ export class ModelDirectory {
   }
 
   /** The model that answers when nobody chooses. @throws AppError when no provider offers any. */
-  async defaultModel(): Promise<string> {
+  async defaultModel(personalKey?: string | null): Promise<string> {
     if (this.chosenDefault) return this.chosenDefault
-    const [first] = await this.list()
+    const [first] = await this.list(personalKey)
     if (!first)
       throw new AppError('UPSTREAM_UNAVAILABLE', 'No model is available. Set DEFAULT_MODEL or check the provider')
     return first.id
@@ -47,11 +50,11 @@ export class ModelDirectory {
    * The provider for a model: the first that lists it, else the first that may know models it does not list.
    * @throws AppError NOT_FOUND when there is none.
    */
-  async providerOf(model: string): Promise<Provider> {
+  async providerOf(model: string, personalKey?: string | null): Promise<Provider> {
     const [only, second] = this.providers
     if (!second && !only.listsAll) return only
     for (const provider of this.providers) {
-      const models = await this.modelsOf(provider).catch(() => [])
+      const models = await this.modelsOf(provider, personalKey).catch(() => [])
       if (models.some(({ id }) => id === model)) return provider
     }
     const open = this.providers.find(({ listsAll }) => !listsAll)
@@ -63,17 +66,17 @@ export class ModelDirectory {
   checks(): { name: string; check: () => Promise<void> }[] {
     return this.providers.map((provider) => ({
       name: provider.name,
-      check: () => this.refresh(provider),
+      check: () => provider.ping?.(AbortSignal.timeout(WAIT)) ?? this.refresh(provider),
     }))
   }
 
-  private async modelsOf(provider: Provider): Promise<ModelInfo[]> {
+  private async modelsOf(provider: Provider, personalKey?: string | null): Promise<ModelInfo[]> {
     const known = this.listings.get(provider)
     if (!known) {
-      await this.refresh(provider)
+      await this.refresh(provider, personalKey)
     } else if (Date.now() - known.at > FRESH_FOR && !known.refreshing) {
       // Whoever asks gets the old list now; a failed refresh keeps it and is tried again by the next one who asks.
-      known.refreshing = this.refresh(provider)
+      known.refreshing = this.refresh(provider, personalKey)
         .catch(() => {})
         .finally(() => {
           known.refreshing = undefined
@@ -82,8 +85,8 @@ export class ModelDirectory {
     return this.listings.get(provider)?.models ?? []
   }
 
-  private async refresh(provider: Provider): Promise<void> {
-    const models = await provider.models(AbortSignal.timeout(WAIT))
+  private async refresh(provider: Provider, personalKey?: string | null): Promise<void> {
+    const models = await provider.models(AbortSignal.timeout(WAIT), personalKey)
     this.listings.set(provider, { models, at: Date.now() })
   }
 }

@@ -51,19 +51,30 @@ export function openAiCompatible({
         await body?.cancel().catch(() => {})
       }
     },
-    async models(signal) {
+    async models(signal, personalKey) {
       try {
-        const response = await fetch(`${baseUrl}/models`, {
-          headers: headers(),
-          signal,
-          redirect: 'error',
-        })
+        const response = await list(signal, apiKey ?? (personalKeys ? (personalKey ?? undefined) : undefined))
         if (!response.ok) throw await refused(response)
         return toModels(await response.json(), name)
       } catch (error) {
         throw unreachable(error)
       }
     },
+    ...(personalKeys && !apiKey ? { ping } : {}),
+  }
+
+  /** LiteLLM's own word for whether it lives, which asks for no key. */
+  async function ping(signal: AbortSignal): Promise<void> {
+    const url = `${baseUrl.replace(/\/v1$/, '')}/health/liveliness`
+    const response = await fetch(url, { signal, redirect: 'error' }).catch((error) => {
+      throw unreachable(error)
+    })
+    if (response.status >= 500) throw await refused(response)
+    await response.body?.cancel()
+  }
+
+  function list(signal: AbortSignal, key?: string): Promise<Response> {
+    return fetch(`${baseUrl}/models`, { headers: headers(key), signal, redirect: 'error' })
   }
 }
 

@@ -70,6 +70,14 @@ export interface Provider extends ChatModel {
   readonly personalKeys: boolean
   /** Nano-dollars that an answer costs, or null while nobody has said. */
   cost(usage: Usage): bigint | null
-  /** @throws AppError UPSTREAM_* when the list cannot be had. */
-  models(signal: AbortSignal): Promise<ModelInfo[]>
+  /**
+   * @param personalKey used when the server has no key of its own here.
+   * @throws AppError UPSTREAM_* when the list cannot be had.
+   */
+  models(signal: AbortSignal, personalKey?: string | null): Promise<ModelInfo[]>
+  /**
+   * Resolves when it answers at all. Only where people have keys and the server has none: it cannot ask for the list.
+   * @throws AppError UPSTREAM_*
+   */
+  ping?(signal: AbortSignal): Promise<void>
 }

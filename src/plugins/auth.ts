@@ -21,14 +21,19 @@ const MAX_CREDENTIAL = 8192
  * An access token or an API key, as `Authorization: Bearer …` or `x-api-key: …`, with the same rights either way.
  */
 export const auth = (accounts: Authenticator) =>
-  new Elysia({ name: 'auth' }).derive({ as: 'scoped' }, async function identity({ headers }) {
+  new Elysia({ name: 'auth' }).derive({ as: 'scoped' }, async function identity({ headers, set }) {
     const credential = credentialOf(headers)
     const user = credential && credential.length <= MAX_CREDENTIAL ? await accounts.identify(credential) : undefined
-    if (!user) throw new AppError('UNAUTHORIZED', 'Sign in, then send your access token or API key as a bearer token')
-    return { user }
+    if (!user || !credential)
+      throw new AppError('UNAUTHORIZED', 'Sign in, then send your access token or API key as a bearer token')
+    return { user: inName(user, credential, String(set.headers['x-request-id'])) }
   })
 
 export type Auth = ReturnType<typeof auth>
+
+/** Some stores ask other services in a person's name. The token is not kept with the identity, which outlives a request. */
+const inName = (user: Identity, token: string, requestId: string): Identity =>
+  user.via === 'external' ? { ...user, caller: { token, requestId } } : user
 
 /** @throws AppError BAD_REQUEST when two different ones are sent: which of them counts must not be a guess. */
 export function credentialOf(headers: Record<string, string | undefined>): string | undefined {

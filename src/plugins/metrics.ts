@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { AppError } from '../errors'
+import type { CallLine } from '../lib/json-client'
 import { describe } from './docs'
 
 /** Everything that is counted. Names follow the system this one replaces, so that its dashboards go on working. */
@@ -48,6 +49,23 @@ export class Metrics {
     }),
   )
 
+  private readonly waiting = this.register(
+    new Gauge({
+      name: 'answers_waiting_gauge',
+      help: 'Answers on disk that could not be saved yet',
+      registers: [],
+    }),
+  )
+  private readonly upstreamCalls = this.register(
+    new Histogram({
+      name: 'upstream_call_duration_seconds',
+      help: 'Calls to services that keep data for this server, by group of endpoints and how they ended',
+      labelNames: ['service', 'group', 'outcome'],
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+      registers: [],
+    }),
+  )
+
   constructor() {
     collectDefaultMetrics({ register: this.registry })
   }
@@ -55,6 +73,14 @@ export class Metrics {
   request({ method, route, status, ms }: { method: string; route: string; status: number; ms: number }): void {
     this.requests.inc({ method, endpoint: route, status })
     this.durations.observe({ method, endpoint: route }, ms / 1000)
+  }
+
+  answersWaiting(count: number): void {
+    this.waiting.set(count)
+  }
+
+  upstreamCall({ service, group, outcome, ms }: Omit<CallLine, 'method' | 'request_id'>): void {
+    this.upstreamCalls.observe({ service, group, outcome }, ms / 1000)
   }
 
   streamBegan(): void {

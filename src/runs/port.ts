@@ -7,6 +7,9 @@ export interface RunStarted {
   fields: Record<string, unknown>
 }
 
+/** What became known only by saving the answer. */
+type SavedFields = Record<string, unknown>
+
 /** The last event of a run. Exactly one, always. */
 export type RunEnded =
   | {
@@ -16,12 +19,14 @@ export type RunEnded =
       usage: Usage | null
       /** US dollars; null when the price is not known. */
       costUsd: number | null
+      fields?: SavedFields | undefined
     }
   | {
       type: 'error'
       error: ErrorBody
       /** Seconds after which a retry makes sense, when the provider said. */
       retryAfter?: number | undefined
+      fields?: SavedFields | undefined
     }
 
 /** The events of a run, numbered from 1 without gaps. A bare string is a piece of choice 0's text. */

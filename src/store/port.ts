@@ -6,6 +6,15 @@ export type { MessageStatus, RunStatus }
 export interface Owner {
   tenantId: string
   userId: string
+  /** For stores that ask another service in this person's name; absent when they signed in with something of ours. */
+  caller?: Caller
+}
+
+/** The request behind a call. */
+export interface Caller {
+  /** The person's own token of the outside issuer. Secret: it goes to that issuer's services and nowhere else. */
+  token: string
+  requestId: string
 }
 
 export interface User extends Owner {
@@ -13,7 +22,8 @@ export interface User extends Owner {
   name: string
   /** The person's own key at the LiteLLM proxy; never leaves the server. */
   litellmKey: string | null
-  createdAt: Date
+  /** Null where somebody else keeps accounts and does not say. */
+  createdAt: Date | null
 }
 
 export interface NewUser {
@@ -186,6 +196,8 @@ export interface BeginTurn {
 export interface Begun {
   conversationId: string
   branchId: string
+  /** The answer's id; null when the store gives it one only when it is saved. */
+  answerId: string | null
   /** The one that answers. */
   model: string
   systemPrompt: string | null
@@ -211,10 +223,19 @@ export interface FinishTurn {
   at: Date
 }
 
+/** How an answer was kept, as far as its reader does not know it yet. */
+export interface Kept {
+  /** The id it got by being saved. */
+  messageId?: string
+  /** It could not be saved now. It is safe on this server's disk and is saved later. */
+  delayed?: true
+}
+
 export interface Run {
   id: string
   conversationId: string
-  messageId: string
+  /** Null while the store has not given the answer its id. */
+  messageId: string | null
   branchId: string
   status: RunStatus
   model: string
@@ -229,7 +250,7 @@ export interface TurnStore {
   /** One transaction: the new messages, the answer's node, the run, the branch and the active leaf. */
   begin(owner: Owner, turn: BeginTurn): Promise<BeginResult>
   /** One transaction: final text, usage, cost, run. Finishing twice changes nothing. */
-  finish(turn: FinishTurn): Promise<void>
+  finish(turn: FinishTurn): Promise<Kept>
   /** Keeps what running answers have said since the last call. All of them in one statement. */
   checkpoint(pieces: { runId: string; seq: number; text: string }[]): Promise<void>
 }
@@ -251,11 +272,27 @@ export interface RunStore {
   leave(instanceId: string): Promise<void>
 }
 
-/** Where everything durable lives. */
+/** What a person may spend, and with whose key. */
+export interface Wallet {
+  /** Nano-dollars left; null when nothing limits them. */
+  available: bigint | null
+  /** The person's own key at the LiteLLM proxy. Secret. */
+  litellmKey: string | null
+  /** Whether the server's own key pays for people who have none. */
+  serverKey: boolean
+}
+
+export interface WalletStore {
+  /** May be some seconds old while there is something left. @throws AppError UPSTREAM_* when it cannot be read. */
+  of(user: User): Promise<Wallet>
+}
+
+/** Where everything durable lives. What a store does not have answers NOT_SUPPORTED, with the setting that gives it. */
 export interface Store {
-  readonly kind: 'pglite' | 'postgres'
+  readonly kind: 'pglite' | 'postgres' | 'edge'
   readonly accounts: AccountStore
   readonly keys: KeyStore
+  readonly wallets: WalletStore
   readonly conversations: ConversationStore
   readonly turns: TurnStore
   readonly runs: RunStore

@@ -4,11 +4,19 @@ import { accountsContract } from './contract/accounts'
 import { conversationsContract } from './contract/conversations'
 import { Given } from './contract/given'
 import { keysContract } from './contract/keys'
+import { orphansContract } from './contract/orphans'
 import { runsContract } from './contract/runs'
 import { turnsContract } from './contract/turns'
 
-/** What `store/port.ts` promises, for every adapter. */
-export function storeContract(kind: TestStore['store']['kind'], open: () => Promise<TestStore>): void {
+/**
+ * What `store/port.ts` promises, for every adapter. @param keepsPeople whether accounts, keys and the runs of every
+ * process are this store's, too; the Edge Function keeps conversations only.
+ */
+export function storeContract(
+  kind: TestStore['store']['kind'],
+  open: () => Promise<TestStore>,
+  { keepsPeople = true } = {},
+): void {
   describe(`the ${kind} store`, () => {
     let opened: TestStore
     beforeAll(async () => {
@@ -22,10 +30,12 @@ export function storeContract(kind: TestStore['store']['kind'], open: () => Prom
       await opened.store.ping()
     })
 
-    describe('accounts', () => accountsContract(given))
-    describe('keys', () => keysContract(given))
     describe('turns', () => turnsContract(given))
     describe('runs', () => runsContract(given))
     describe('conversations', () => conversationsContract(given))
+    if (!keepsPeople) return
+    describe('accounts', () => accountsContract(given))
+    describe('keys', () => keysContract(given))
+    describe('orphans', () => orphansContract(given))
   })
 }

@@ -113,7 +113,7 @@ class Clients {
     if (result.outcome !== 'begun') return
     // Made again, an answer has no question of its own: its parent takes that place.
     const questionId = turn.messages[0]?.id ?? options.parentId ?? ''
-    this.turns.push({ ...turn, ...result, questionId })
+    this.turns.push({ ...turn, ...result, answerId: turn.answerId, questionId })
     this.changed(result.conversationId)
   }
 

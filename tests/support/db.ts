@@ -1,6 +1,6 @@
 import { Pool } from 'pg'
 import { openPglite } from '../../src/store/pglite'
-import type { Store } from '../../src/store/port'
+import type { Store, User } from '../../src/store/port'
 import { openPostgres } from '../../src/store/postgres'
 import { sqlStore } from '../../src/store/sql'
 
@@ -10,6 +10,8 @@ export interface TestStore {
   pool: Pool
   /** A URL, for processes that open it themselves; only of a real Postgres. */
   url?: string
+  /** Makes a person, where that is not the store's own work. */
+  user?: () => Promise<User>
   close: () => Promise<void>
 }
 

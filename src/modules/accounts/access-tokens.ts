@@ -1,6 +1,8 @@
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
+  decodeJwt,
+  errors,
   type JWTPayload,
   type JWTVerifyGetKey,
   type JWTVerifyOptions,
@@ -55,7 +57,11 @@ export class AccessTokens {
 export type ExternalOptions = {
   issuer?: string | undefined
   audience?: string | undefined
-} & ({ algorithm: 'HS256'; secret: string } | { algorithm: 'ES256' | 'RS256'; jwksUrl: string })
+} & (
+  | { algorithm: 'HS256'; secret: string }
+  /** `timeoutMs`: how long the keys may take to come. */
+  | { algorithm: 'ES256' | 'RS256'; jwksUrl: string; timeoutMs?: number }
+)
 
 export interface ExternalClaims {
   issuer: string
@@ -84,7 +90,7 @@ export class ExternalTokens {
       const key = new TextEncoder().encode(options.secret)
       this.check = (token) => jwtVerify(token, key, this.options)
     } else {
-      const keys = remoteKeys(options.jwksUrl)
+      const keys = remoteKeys(options.jwksUrl, options.timeoutMs)
       this.check = (token) => jwtVerify(token, keys, this.options)
     }
   }
@@ -105,18 +111,40 @@ export class ExternalTokens {
   }
 }
 
+/** Milliseconds after a failed fetch in which there is no other: with keys of before at hand, and without any. */
+const PAUSE = { known: 30_000, unknown: 1000 }
+
 /** Keys are kept for ten minutes and fetched again when a token names an unknown one, at most every 30 s. */
-function remoteKeys(url: string): JWTVerifyGetKey {
-  const remote = createRemoteJWKSet(new URL(url), { cacheMaxAge: 600_000, timeoutDuration: 5000 })
-  // While the issuer is away, the keys it last had are good: its outage must not lock everybody out.
+function remoteKeys(url: string, timeoutDuration = 5000): JWTVerifyGetKey {
+  const remote = createRemoteJWKSet(new URL(url), { cacheMaxAge: 600_000, timeoutDuration })
+  let failure: { at: number; error: unknown } | undefined
+  // While the issuer is away, the keys it last had are good: its outage must not lock everybody out. Nor may it make
+  // everybody wait for it, or be asked anew for every token.
   return async (header, token) => {
-    try {
-      return await remote(header, token)
-    } catch (error) {
-      const last = remote.jwks()
-      if (!last) throw error
-      return createLocalJWKSet(last)(header, token)
+    const paused = failure && Date.now() < failure.at + (remote.jwks() ? PAUSE.known : PAUSE.unknown)
+    if (!paused) {
+      try {
+        return await remote(header, token)
+      } catch (error) {
+        if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) throw error
+        failure = { at: Date.now(), error }
+      }
     }
+    const last = remote.jwks()
+    if (!last) throw failure?.error
+    return createLocalJWKSet(last)(header, token)
+  }
+}
+
+/**
+ * Whether a credential is a token that another issuer made, as far as it says so itself: for deciding whom it may be
+ * shown to, never for believing it.
+ */
+export function isForeign(credential: string): boolean {
+  try {
+    return decodeJwt(credential).iss !== ISSUER
+  } catch {
+    return false
   }
 }
 

@@ -3,16 +3,16 @@ import { type Auth, credentialOf } from '../../plugins/auth'
 import type { ClientAddress } from '../../plugins/client-address'
 import { describe } from '../../plugins/docs'
 import { Login, Refresh, Register, tokensExample, userExample, userJson } from './model'
-import type { Accounts } from './service'
+import type { SignIn } from './sign-in'
 
 const tag = 'Accounts'
 const example = { user: userExample, tokens: tokensExample }
 
 /** Signing up and in. The shapes are those of the `/api/v1` system: plain objects without our envelope. */
-export const accounts = ({ auth, address }: { auth: Auth; address: ClientAddress }, accounts: Accounts) =>
+export const accounts = ({ auth, address }: { auth: Auth; address: ClientAddress }, signIn: SignIn) =>
   new Elysia({ name: 'accounts', prefix: '/api/v1/auth' })
     .use(address)
-    .post('/register', async ({ body, address, status }) => status(201, await accounts.register(body, address)), {
+    .post('/register', async ({ body, address, status }) => status(201, await signIn.register(body, address)), {
       body: Register,
       detail: describe({
         summary: 'Make an account',
@@ -23,7 +23,7 @@ export const accounts = ({ auth, address }: { auth: Auth; address: ClientAddress
         errors: ['CONFLICT', 'RATE_LIMIT_EXCEEDED'],
       }),
     })
-    .post('/login', ({ body, address }) => accounts.login(body, address), {
+    .post('/login', ({ body, address }) => signIn.login(body, address), {
       body: Login,
       detail: describe({
         summary: 'Sign in',
@@ -33,7 +33,7 @@ export const accounts = ({ auth, address }: { auth: Auth; address: ClientAddress
         errors: ['UNAUTHORIZED', 'RATE_LIMIT_EXCEEDED'],
       }),
     })
-    .post('/refresh', ({ body }) => accounts.refresh(body.refresh_token), {
+    .post('/refresh', ({ body }) => signIn.refresh(body.refresh_token), {
       body: Refresh,
       detail: describe({
         summary: 'Trade a refresh token for new tokens',
@@ -52,7 +52,7 @@ export const accounts = ({ auth, address }: { auth: Auth; address: ClientAddress
     .post(
       '/logout',
       async ({ headers, body }) => {
-        await accounts.logout(credentialOf(headers) ?? '', body?.refresh_token)
+        await signIn.logout(credentialOf(headers) ?? '', body?.refresh_token)
         return { success: true }
       },
       {

@@ -57,7 +57,7 @@ export const userJson = (user: User) => ({
   id: user.userId,
   email: user.email,
   name: user.name,
-  created_at: user.createdAt.toISOString(),
+  created_at: user.createdAt?.toISOString() ?? null,
 })
 
 export const userExample = {

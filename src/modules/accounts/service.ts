@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../../errors'
-import { newId } from '../../lib/ids'
+import { DEFAULT_TENANT, isUuid, newId } from '../../lib/ids'
 import { API_KEY_PREFIX, deriveToken, hashToken, randomToken } from '../../lib/tokens'
 import type { Identity } from '../../plugins/auth'
 import type { Store, User } from '../../store/port'
@@ -8,9 +8,8 @@ import type { AccessTokens, ExternalClaims, ExternalTokens } from './access-toke
 import type { LoginLimiter } from './login-limiter'
 import { type Login, type Register, type Tokens, userJson } from './model'
 import type { Passwords } from './passwords'
+import { type SignedIn, type SignIn, SPENT_TOKEN, WRONG_PASSWORD } from './sign-in'
 
-/** Everyone's tenant until there is an administration of tenants. */
-const DEFAULT_TENANT = '00000000-0000-0000-0000-000000000001'
 /** Milliseconds a session lives, however often it is refreshed. */
 const SESSION_LIFETIME = 30 * 86_400_000
 /** Milliseconds in which a spent refresh token still gives its successor: two tabs refresh at once. */
@@ -31,13 +30,13 @@ export interface AccountsDeps {
   now: () => Date
 }
 
-export class Accounts {
+export class Accounts implements SignIn {
   /** Keyed by the hash of the whole credential: no two credentials share an entry, and no credential is kept. */
   private readonly believed = new LRUCache<string, Identity & { sessionId?: string }>({ max: 10_000, ttl: BELIEVED })
 
   constructor(private readonly deps: AccountsDeps) {}
 
-  async register({ email, password, name }: Register, address: string) {
+  async register({ email, password, name }: Register, address: string): Promise<SignedIn> {
     const { store, limiter, passwords, now } = this.deps
     await limiter.beforeRegister(address)
     const at = now()
@@ -54,13 +53,13 @@ export class Accounts {
     return { user: userJson(user), tokens: await this.signIn(user, at) }
   }
 
-  async login({ email: given, password }: Login, address: string) {
+  async login({ email: given, password }: Login, address: string): Promise<SignedIn> {
     const { store, limiter, passwords, now } = this.deps
     const email = given.toLowerCase()
     await limiter.beforeLogin(email, address)
     const found = await store.accounts.findByEmail(email)
     const right = await passwords.verify(password, found?.passwordHash)
-    if (!found || !right) throw new AppError('UNAUTHORIZED', 'The e-mail or the password is wrong')
+    if (!found || !right) throw new AppError('UNAUTHORIZED', WRONG_PASSWORD)
     await limiter.succeeded(email)
     if (passwords.outdated(found.passwordHash)) {
       await store.accounts.setPasswordHash(found.user.userId, await passwords.hash(password))
@@ -71,14 +70,13 @@ export class Accounts {
     }
   }
 
-  async refresh(refreshToken: string) {
+  async refresh(refreshToken: string): Promise<SignedIn> {
     const { store, refreshKey, now } = this.deps
     const at = now()
     const next = deriveToken(REFRESH_PREFIX, refreshKey, refreshToken)
     const rotation = await store.accounts.rotate(hashToken(refreshToken), hashToken(next), at, GRACE)
     if (rotation.outcome === 'reused') this.forgetSessions([rotation.sessionId])
-    if (rotation.outcome !== 'rotated')
-      throw new AppError('UNAUTHORIZED', 'This refresh token is not valid. Sign in again')
+    if (rotation.outcome !== 'rotated') throw new AppError('UNAUTHORIZED', SPENT_TOKEN)
     const { user, sessionId } = rotation
     return {
       user: userJson(user),
@@ -86,8 +84,7 @@ export class Accounts {
     }
   }
 
-  /** Ends the session behind the access token, and the one behind the refresh token if that is another. */
-  async logout(credential: string, refreshToken: string | undefined) {
+  async logout(credential: string, refreshToken: string | undefined): Promise<void> {
     const { store, tokens, now } = this.deps
     const claims = await tokens.verify(credential)
     if (claims) await store.accounts.revokeSession(claims.sessionId, now())
@@ -135,7 +132,7 @@ export class Accounts {
   private adopt({ issuer, subject, email, name }: ExternalClaims): Promise<User | undefined> {
     return this.deps.store.accounts.adopt({
       // Supabase's user id stays the same here, so that rows can be joined.
-      id: UUID.test(subject) ? subject.toLowerCase() : newId(),
+      id: isUuid(subject) ? subject.toLowerCase() : newId(),
       tenantId: DEFAULT_TENANT,
       email,
       name: (name ?? email?.split('@', 1)[0] ?? 'User').slice(0, 100),
@@ -169,5 +166,3 @@ export class Accounts {
     }
   }
 }
-
-const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i

@@ -1,7 +1,7 @@
 import { AppError } from '../../errors'
 import { toChatMessage } from '../../lib/tree'
 import type { ChatMessage, ChatRequest, Provider } from '../../llm/port'
-import type { Begun, User } from '../../store/port'
+import type { Begun, Wallet } from '../../store/port'
 
 /** A chat body without what is ours: what is left is the provider's. */
 export type Params = {
@@ -31,10 +31,19 @@ export interface Asked {
 }
 
 /** What a provider is asked. The person's own key goes only to a provider that has keys of persons. */
-export function toRequest(user: User, provider: Provider, { model, messages, body }: Asked): ChatRequest {
+export function toRequest(wallet: Wallet, provider: Provider, { model, messages, body }: Asked): ChatRequest {
   const { model: _model, stream: _stream, ...params } = body
   for (const key in params) if (params[key] === null) delete params[key]
-  return { model, messages, params, apiKey: provider.personalKeys ? (user.litellmKey ?? undefined) : undefined }
+  return { model, messages, params, apiKey: provider.personalKeys ? (wallet.litellmKey ?? undefined) : undefined }
+}
+
+/** The same provider. @throws AppError FORBIDDEN when it asks for a key of one's own and this person has none. */
+export function payable(wallet: Wallet, provider: Provider): Provider {
+  if (!provider.personalKeys || wallet.litellmKey || wallet.serverKey) return provider
+  throw new AppError(
+    'FORBIDDEN',
+    'Your profile has no LiteLLM key yet. Ask whoever runs this service to set litellm_key in your user_profiles row',
+  )
 }
 
 /** What a model is to see of a conversation: its instructions, the stored path, then what is new. */

@@ -7,10 +7,10 @@ import { commonPrefix, fromChatMessage } from '../../lib/tree'
 import type { ModelDirectory } from '../../llm/directory'
 import type { ChatEvent, ChatMessage } from '../../llm/port'
 import type { RunBatch } from '../../runs/port'
-import type { BeginTurn, NewMessage, Run, Store, User } from '../../store/port'
+import type { BeginTurn, NewMessage, Run, Store, User, Wallet } from '../../store/port'
 import type { Runs } from '../runs/service'
 import type { NativeChat, OpenAiChat, Regenerate } from './model'
-import { contextOf, failing, type Params, rejectRouting, toRequest } from './request'
+import { contextOf, failing, type Params, payable, rejectRouting, toRequest } from './request'
 
 /** A stored answer, being made or made before. */
 export interface Answer {
@@ -28,11 +28,13 @@ export interface TurnOptions {
 }
 
 export interface ChatDeps {
-  store: Pick<Store, 'turns' | 'conversations'>
+  store: Pick<Store, 'turns' | 'conversations' | 'wallets'>
   runs: Runs
   models: ModelDirectory
   instanceId: string
   maxContextMessages: number
+  /** Nano-dollars that must be left, and a little more, for an answer to be begun. */
+  minBalance: bigint
   now: () => Date
 }
 
@@ -136,9 +138,10 @@ export class Chat {
     const { messages, conversation_id, model: wanted, ...rest } = body
     this.deps.runs.admit()
     rejectRouting(rest)
-    const model = wanted ?? (await this.deps.models.defaultModel())
-    const provider = await this.deps.models.providerOf(model)
-    const request = toRequest(user, provider, { model, messages, body: rest })
+    const wallet = await this.wallet(user)
+    const model = wanted ?? (await this.deps.models.defaultModel(wallet.litellmKey))
+    const provider = payable(wallet, await this.deps.models.providerOf(model, wallet.litellmKey))
+    const request = toRequest(wallet, provider, { model, messages, body: rest })
     const events: AsyncIterable<ChatEvent> = provider.stream(request, signal)
     return {
       header: {
@@ -155,13 +158,15 @@ export class Chat {
     const { place, sent, idempotencyKey } = turn
     runs.admit()
     rejectRouting(turn.body)
+    const wallet = await this.wallet(user)
     // Before anything is written: a model that does not exist shall not leave a conversation behind.
-    if (turn.body.model) await models.providerOf(turn.body.model)
+    const defaultModel = turn.body.model ?? (await models.defaultModel(wallet.litellmKey))
+    payable(wallet, await models.providerOf(defaultModel, wallet.litellmKey))
     const begin: BeginTurn = {
       runId: newId(),
       instanceId,
       model: turn.body.model ?? undefined,
-      defaultModel: turn.body.model ?? (await models.defaultModel()),
+      defaultModel,
       at: now(),
       messages: sent.map((message): NewMessage => ({ id: newId(), ...fromChatMessage(message) })),
       answerId: newId(),
@@ -182,25 +187,37 @@ export class Chat {
       throw new AppError('CONFLICT', 'The message before is still being answered. Wait for it, or stop its run first')
     }
     if (begun.outcome === 'repeated') return this.replay(user, begun.run, begin)
-    const { conversationId, branchId, model } = begun
+    const { conversationId, branchId, answerId, model } = begun
     // The run's row exists: from here on whatever fails has to fail as that run, or it would stay "running".
-    const provider = await models.providerOf(model).catch(failing)
+    const provider = await models
+      .providerOf(model, wallet.litellmKey)
+      .then((found) => payable(wallet, found))
+      .catch(failing)
     const messages = turn.messages ?? contextOf(begun, turn)
     const run = {
       id: begin.runId,
       conversationId,
       branchId,
-      messageId: begin.answerId,
+      messageId: answerId,
       model,
       createdAt: begin.at,
     }
     runs.start({
       ...run,
       provider,
-      request: toRequest(user, provider, { model, messages, body: turn.body }),
+      request: toRequest(wallet, provider, { model, messages, body: turn.body }),
       requestId: turn.requestId ?? null,
     })
     return { run, events: runs.follow(run.id), replayed: false }
+  }
+
+  /** @throws AppError INSUFFICIENT_BALANCE */
+  private async wallet(user: User): Promise<Wallet> {
+    const wallet = await this.deps.store.wallets.of(user)
+    if (wallet.available !== null && wallet.available <= this.deps.minBalance) {
+      throw new AppError('INSUFFICIENT_BALANCE', 'Your balance is used up. Top it up to go on')
+    }
+    return wallet
   }
 
   private async replay(user: User, run: Run, { idempotency }: BeginTurn): Promise<Answer> {

@@ -1,4 +1,5 @@
 import { t } from 'elysia'
+import { toUsd } from '../../lib/money'
 import type { Conversation, PlacedMessage } from '../../store/port'
 import { pageFields } from '../paging'
 
@@ -53,7 +54,7 @@ export const messageJson = (m: PlacedMessage) => ({
   model: m.model,
   finish_reason: m.finishReason,
   usage: m.usage,
-  cost_usd: m.costNanos === null ? null : Number(m.costNanos) / 1e9,
+  cost_usd: m.costNanos === null ? null : toUsd(m.costNanos),
   siblings: m.siblings,
   created_at: m.createdAt.toISOString(),
   completed_at: m.completedAt?.toISOString() ?? null,

@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import type { ModelDirectory } from '../../llm/directory'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
+import type { WalletStore } from '../../store/port'
 
 const example = {
   object: 'list',
@@ -9,11 +10,12 @@ const example = {
 }
 
 /** The list that OpenAI clients read. */
-export const models = (auth: Auth, models: ModelDirectory) =>
+export const models = (auth: Auth, models: ModelDirectory, wallets: WalletStore) =>
   new Elysia({ name: 'models', prefix: '/v1/models' }).use(auth).get(
     '',
-    async () => {
-      const data = (await models.list()).map(({ id, created, ownedBy }) => ({
+    async ({ user }) => {
+      const { litellmKey } = await wallets.of(user)
+      const data = (await models.list(litellmKey)).map(({ id, created, ownedBy }) => ({
         id,
         object: 'model',
         created,

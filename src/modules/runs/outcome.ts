@@ -1,5 +1,6 @@
 import { AppError, errorBody } from '../../errors'
 import { Accumulator } from '../../lib/accumulate'
+import { toUsd } from '../../lib/money'
 import type { Usage } from '../../llm/port'
 import type { RunEnded, RunEvent } from '../../runs/port'
 import type { FinishTurn, MessageStatus } from '../../store/port'
@@ -68,6 +69,3 @@ export function toEnded(outcome: Outcome, requestId: string | null): RunEnded {
     costUsd: outcome.cost === null ? null : toUsd(outcome.cost),
   }
 }
-
-/** Nano-dollars as US dollars, for JSON only. */
-export const toUsd = (nanos: bigint): number => Number(nanos) / 1e9

@@ -4,7 +4,7 @@ import type { ChatEvent, ChatRequest, Provider } from '../../llm/port'
 import type { RunBatch, RunEvent, RunLog, RunWriter } from '../../runs/port'
 import type { Owner, Run, Store } from '../../store/port'
 import { type Outcome, toEnded, toFinish } from './outcome'
-import { noEvents, startFields, storedEvents } from './stored'
+import { keptFields, noEvents, startFields, storedEvents } from './stored'
 
 /** Milliseconds between two looks at what running answers have said and at processes that died. */
 const CHECKPOINT_EVERY = 1000
@@ -125,7 +125,7 @@ export class Runs {
     }
     // An interrupted answer was numbered anew when it was closed: the same number may have been another event.
     if (after === run.lastSeq && run.status !== 'interrupted') return { run, events: noEvents(), restart: false }
-    const message = await this.deps.store.conversations.findMessage(owner, run.messageId)
+    const message = run.messageId && (await this.deps.store.conversations.findMessage(owner, run.messageId))
     if (!message) throw new AppError('NOT_FOUND', 'There is no such run')
     return { run, events: storedEvents(run, message), restart: after > 0 }
   }
@@ -186,10 +186,8 @@ export class Runs {
     let ended = toEnded(outcome, requestId)
     try {
       const turn = toFinish(outcome, ended, { runId: id, events: writer.events(0), at: this.deps.now() })
-      await retry(() => this.deps.store.turns.finish(turn), {
-        attempts: 6,
-        baseMs: 100,
-      })
+      const kept = await retry(() => this.deps.store.turns.finish(turn), { attempts: 6, baseMs: 100 })
+      ended.fields = keptFields(kept)
     } catch (error) {
       this.deps.onFault('An answer could not be stored', error)
       ended = { type: 'error', error: errorBody(toAppError(error), requestId) }

@@ -1,8 +1,8 @@
 import type { ErrorBody } from '../../errors'
+import { toUsd } from '../../lib/money'
 import type { Usage } from '../../llm/port'
 import type { RunBatch, RunEnded, RunEvent } from '../../runs/port'
-import type { Message, Run } from '../../store/port'
-import { toUsd } from './outcome'
+import type { Kept, Message, Run } from '../../store/port'
 
 /** A run whose events are not kept any more, from its rows: how it began, the whole text at once, how it ended. */
 export function storedEvents(run: Run, message: Message): AsyncIterableIterator<RunBatch> {
@@ -25,6 +25,12 @@ export const startFields = (run: Pick<Run, 'id' | 'conversationId' | 'branchId' 
   message_id: run.messageId,
   run_id: run.id,
 })
+
+/** What it learns last, when saving the answer told something new. */
+export const keptFields = ({ messageId, delayed }: Kept): Record<string, unknown> | undefined =>
+  messageId || delayed
+    ? { ...(messageId ? { message_id: messageId } : {}), ...(delayed ? { saving: 'delayed' } : {}) }
+    : undefined
 
 /** For a reader that has everything already. */
 export const noEvents = (): AsyncIterableIterator<RunBatch> => once(undefined)

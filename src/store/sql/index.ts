@@ -19,6 +19,8 @@ export async function sqlStore(
     accounts: new SqlAccounts(db),
     keys: new SqlKeys(db),
     conversations: new SqlConversations(db),
+    // Until there is a ledger, nothing limits anybody here.
+    wallets: { of: async ({ litellmKey }) => ({ available: null, litellmKey, serverKey: true }) },
     turns: new SqlTurns(db),
     runs: new SqlRuns(db),
     async ping() {

@@ -64,7 +64,7 @@ export function newTurn({ in: id, parentId, title, systemPrompt, ...rest }: Turn
   }
 }
 
-export type Turn = BeginTurn & Begun & { questionId: string }
+export type Turn = BeginTurn & Omit<Begun, 'answerId'> & { questionId: string }
 
 /** What the tests of the contract say over and over. Every test makes a user of its own, so none sees another's rows. */
 export class Given {
@@ -75,7 +75,7 @@ export class Given {
   }
 
   user(fields: Partial<NewUser> = {}): Promise<User> {
-    return this.store.accounts.create(newUser(fields))
+    return this.opened.user?.() ?? this.store.accounts.create(newUser(fields))
   }
 
   /** Looks behind the store's back. */
@@ -93,7 +93,7 @@ export class Given {
     const turn = newTurn(options)
     const result = await this.store.turns.begin(owner, turn)
     if (result.outcome !== 'begun') throw new Error(`The turn did not begin: ${result.outcome}`)
-    return { ...turn, ...result, questionId: turn.messages.at(-1)?.id ?? '' }
+    return { ...turn, ...result, answerId: turn.answerId, questionId: turn.messages.at(-1)?.id ?? '' }
   }
 
   finish({ runId }: Pick<BeginTurn, 'runId'>, text = 'answer', more: Partial<FinishTurn['answer']> = {}) {

@@ -32,12 +32,13 @@ export function turnsContract(given: () => Given): void {
       { model: null, completedAt: AT, createdAt: AT },
       { model: 'm', completedAt: null, createdAt: AT },
     ])
-    expect(await given().branches(turn.conversationId)).toEqual([
-      { id: turn.branchId, name: 'Main', leaf_id: turn.answerId },
-    ])
     const { conversationId, branchId, answerId: messageId } = turn
     expect(await given().run(user, turn.runId)).toMatchObject({ conversationId, branchId, messageId, lastSeq: 0 })
     expect(await given().run(user, turn.runId)).toMatchObject({ status: 'running', model: 'm', finishedAt: null })
+    await given().finish(turn)
+    expect(await given().branches(turn.conversationId)).toEqual([
+      { id: turn.branchId, name: 'Main', leaf_id: turn.answerId },
+    ])
   })
 
   test('goes on at the end of the active branch', async () => {
@@ -52,8 +53,9 @@ export function turnsContract(given: () => Given): void {
     const { items } = await given().path(user, first.conversationId)
     expect(items.map(({ id }) => id)).toEqual([first.questionId, first.answerId, second.questionId, second.answerId])
     expect(items.map(({ depth }) => depth)).toEqual([0, 1, 2, 3])
-    expect(await given().branches(first.conversationId)).toMatchObject([{ leaf_id: second.answerId }])
     expect(await given().conversation(user, first.conversationId)).toMatchObject({ rev: 2, updatedAt: after(5000) })
+    await given().finish(second)
+    expect(await given().branches(first.conversationId)).toMatchObject([{ leaf_id: second.answerId }])
   })
 
   test('opens a branch below a parent that is no leaf, and goes on with a branch at its leaf', async () => {
@@ -67,11 +69,12 @@ export function turnsContract(given: () => Given): void {
     expect(await given().conversation(user, first.conversationId)).toMatchObject({ activeBranchId: fork.branchId })
     const back = await given().begun(user, { in: first.conversationId, parentId: main.answerId })
     expect(back.branchId).toBe(main.branchId)
+    expect(await given().conversation(user, first.conversationId)).toMatchObject({ activeLeafId: back.answerId })
+    await given().finish(back)
     expect(await given().branches(first.conversationId)).toEqual([
       { id: main.branchId, name: 'Main', leaf_id: back.answerId },
       { id: fork.branchId, name: 'Branch 2', leaf_id: fork.answerId },
     ])
-    expect(await given().conversation(user, first.conversationId)).toMatchObject({ activeLeafId: back.answerId })
   })
 
   test('makes an answer again as a sibling, on a branch with the name it is given', async () => {
@@ -81,6 +84,7 @@ export function turnsContract(given: () => Given): void {
     const again = await given().begun(user, { ...place, branchName: 'Second try' })
     expect(again.context).toMatchObject([{ role: 'user', content: 'question' }])
     expect(await given().message(user, again.answerId)).toMatchObject({ parentId: first.questionId, depth: 1 })
+    await given().finish(again)
     expect(await given().branches(first.conversationId)).toMatchObject([
       { name: 'Main', leaf_id: first.answerId },
       { name: 'Second try', leaf_id: again.answerId },
@@ -123,7 +127,7 @@ export function turnsContract(given: () => Given): void {
     const id = first.conversationId
     expect(await begin(user, newTurn({ in: id }))).toEqual({ outcome: 'busy' })
     expect(await begin(user, newTurn({ in: id, parentId: first.answerId }))).toEqual({ outcome: 'busy' })
-    expect(await given().count('messages', 'conversation_id', id)).toBe(2)
+    expect((await given().path(user, id)).total).toBe(2)
     expect(await given().conversation(user, id)).toMatchObject({ rev: 1 })
     const again = await given().begun(user, { in: id, parentId: first.questionId, messages: [] })
     await given().finish(first)
@@ -216,13 +220,12 @@ export function turnsContract(given: () => Given): void {
       const results = await atOnce(20, () => begin(user, newTurn({ ...known, ...key })))
       const outcomes = results.map(({ outcome }) => outcome).sort()
       expect(outcomes).toEqual(['begun', ...Array.from({ length: 19 }, () => 'repeated' as const)])
-      const runs = await given().sql<{ conversation_id: string }>(
-        'select conversation_id from runs where user_id = $1 and idempotency_key = $2',
-        [user.userId, key.idempotency.key],
-      )
-      expect(runs).toHaveLength(1)
-      const before = 'in' in known ? 2 : 0
-      expect(await given().count('messages', 'conversation_id', String(runs[0]?.conversation_id))).toBe(before + 2)
+      const before = 'in' in known ? 1 : 0
+      const { items, total } = await given().store.runs.list(user, { active: false, page: 1, limit: 10 })
+      expect(total).toBe(before + 1)
+      const { conversationId } = items[0] ?? {}
+      expect((await given().path(user, String(conversationId))).total).toBe(before * 2 + 2)
+      expect((await given().store.conversations.list(user, { page: 1, limit: 10 })).total).toBe(1)
     },
   )
 

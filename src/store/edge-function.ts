@@ -1,0 +1,89 @@
+import { AppError } from '../errors'
+import { JsonClient, type JsonClientOptions } from '../lib/json-client'
+import { Answers } from './edge/answers'
+import { EdgeApi } from './edge/api'
+import { EdgeConversations } from './edge/conversations'
+import { Outbox } from './edge/outbox'
+import { ProfileWallets, SupabaseTables } from './edge/rest'
+import { EdgeRuns } from './edge/runs'
+import { EdgeTurns } from './edge/turns'
+import type { AccountStore, KeyStore, Store, User } from './port'
+
+export interface EdgeFunctionOptions {
+  /** Of the function, `…/conversation-manager` included. */
+  functionUrl: string
+  /** Of the project. */
+  supabaseUrl: string
+  /** The project's public key; goes with every call as `apikey`. */
+  anonKey: string
+  /** Where answers wait that cannot be saved yet. */
+  dataDir: string
+  /** Milliseconds a call may take. */
+  timeoutMs: number
+  /** Calls at once. */
+  concurrency: number
+  /** Nano-dollars that must be left for an answer to be begun. */
+  minBalance: bigint
+  /** How many answers wait to be saved, whenever that changes. */
+  onWaiting: (count: number) => void
+  onCall: NonNullable<JsonClientOptions['onCall']>
+  /** Faults that have no request to answer. */
+  onFault: (message: string, error: unknown) => void
+}
+
+/**
+ * The store of a Supabase project: conversations through its Edge Function, profiles through PostgREST, both in the name
+ * of the person who asks. Runs are this process's own, and what cannot be saved waits on disk.
+ * @throws Error when the data folder cannot be used.
+ */
+export function edgeStore(options: EdgeFunctionOptions): Store {
+  const { functionUrl, supabaseUrl, anonKey, dataDir, timeoutMs, concurrency, minBalance, onCall, onFault, onWaiting } =
+    options
+  const headers = { apikey: anonKey, 'user-agent': 'ai-chat-orchestrator' }
+  const client = (name: string, baseUrl: string) =>
+    new JsonClient({ name, baseUrl, headers, timeoutMs, concurrency, onCall })
+  const api = new EdgeApi(client('The Edge Function', functionUrl), anonKey)
+  const tables = new SupabaseTables(client('Supabase', `${supabaseUrl}/rest/v1`))
+  const answers = new Answers({ api, outbox: new Outbox(dataDir), now: () => new Date(), onFault, onWaiting })
+  const runs = new EdgeRuns()
+  const wallets = new ProfileWallets(tables, minBalance)
+  // Tells which function it is; until it has answered it counts as an older one.
+  api.ping().catch((error) => onFault('The Edge Function does not answer yet', error))
+  return {
+    kind: 'edge',
+    accounts,
+    keys,
+    wallets,
+    conversations: new EdgeConversations({ api, answers, runs, tables }),
+    turns: new EdgeTurns({ api, answers, runs, wallets }),
+    runs,
+    ping: () => api.ping(),
+    async close() {
+      answers.close()
+    },
+  }
+}
+
+const absent = (sentence: string) => async () => {
+  throw new AppError('NOT_SUPPORTED', sentence)
+}
+const noAccounts = absent('Sign-in is a matter of the Supabase project: call Supabase Auth, or set ACCOUNTS=supabase')
+const noKeys = absent('API keys are kept in a database of this server: set DATABASE_URL and STORE=postgres')
+
+/** People are Supabase's: whoever has a valid token of the project is who the token says. */
+const accounts: AccountStore = {
+  async adopt({ id, tenantId, email, name, subject }): Promise<User | undefined> {
+    if (id !== subject?.toLowerCase()) return undefined
+    return { userId: id, tenantId, email, name, litellmKey: null, createdAt: null }
+  },
+  create: noAccounts,
+  findByEmail: noAccounts,
+  setPasswordHash: noAccounts,
+  openSession: noAccounts,
+  rotate: noAccounts,
+  findBySession: async () => undefined,
+  revokeByRefresh: async () => undefined,
+  revokeSession: async () => {},
+}
+
+const keys: KeyStore = { create: noKeys, list: noKeys, remove: noKeys, findUser: async () => undefined }

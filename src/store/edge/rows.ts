@@ -1,0 +1,128 @@
+import type { Conversation, Message, MessageStatus, PlacedMessage } from '../port'
+import { needed } from './api'
+
+export type Row = Record<string, unknown>
+
+const text = (value: unknown): string | null => (typeof value === 'string' && value ? value : null)
+const json = (value: unknown): Row | null => (typeof value === 'object' && value !== null ? (value as Row) : null)
+
+/** A moment as the other side writes it; the beginning of time for one that cannot be read. */
+const moment = (value: unknown): Date => {
+  const date = new Date(String(value))
+  return Number.isNaN(date.getTime()) ? new Date(0) : date
+}
+
+/** A conversation's row. What older functions do not keep has the value it would have had. */
+export function toConversation(row: Row): Conversation {
+  const updatedAt = moment(row.updated_at)
+  return {
+    id: needed(row, 'id'),
+    title: String(row.title ?? ''),
+    titleSource: row.title_source === 'user' ? 'user' : 'auto',
+    model: text(row.model),
+    systemPrompt: text(row.system_prompt),
+    activeLeafId: text(row.active_leaf_id),
+    activeBranchId: text(row.active_branch_id),
+    // Without a counter the time of the last change is one: it grows with every change, too.
+    rev: typeof row.rev === 'number' ? row.rev : updatedAt.getTime(),
+    createdAt: moment(row.created_at),
+    updatedAt,
+  }
+}
+
+const ROLES = ['user', 'assistant', 'tool'] as const
+
+/** A message's row. Its depth is not told by older functions; `treeOf` counts it. */
+export function toMessage(row: Row): Message {
+  const createdAt = moment(row.created_at)
+  const tokens = row.tokens_count
+  const usage = json(row.usage) ?? (typeof tokens === 'number' ? { completion_tokens: tokens } : null)
+  const costNanos = row.cost_nanos
+  return {
+    id: needed(row, 'id'),
+    conversationId: needed(row, 'conversation_id'),
+    parentId: text(row.parent_id),
+    depth: typeof row.depth === 'number' ? row.depth : 0,
+    role: ROLES.find((role) => role === row.role) ?? 'assistant',
+    content: String(row.content ?? ''),
+    extra: json(row.extra),
+    status: (text(row.status) as MessageStatus | null) ?? 'complete',
+    model: text(row.model),
+    finishReason: text(row.finish_reason),
+    usage,
+    costNanos: typeof costNanos === 'string' ? BigInt(costNanos) : null,
+    createdAt,
+    completedAt: row.completed_at === null ? null : moment(row.completed_at ?? row.created_at),
+  }
+}
+
+/** An answer as the function's row, which is also how it waits on disk to be saved. */
+export const fromAnswer = (message: Message, branchId: string): Row => ({
+  id: message.id,
+  conversation_id: message.conversationId,
+  branch_id: branchId,
+  parent_id: message.parentId,
+  role: message.role,
+  content: message.content,
+  model: message.model,
+  extra: message.extra,
+  status: message.status,
+  finish_reason: message.finishReason,
+  usage: message.usage,
+  cost_nanos: message.costNanos === null ? null : String(message.costNanos),
+  created_at: message.createdAt.toISOString(),
+  completed_at: message.completedAt?.toISOString() ?? null,
+})
+
+/** A whole conversation in memory: what `GET /conversations/{id}/full` tells, and the answers being written here. */
+export class Tree {
+  private readonly nodes = new Map<string, Message>()
+  private readonly children = new Map<string | null, string[]>()
+
+  constructor(messages: Message[]) {
+    const ordered = [...messages].sort(
+      (a, b) => a.createdAt.getTime() - b.createdAt.getTime() || (a.id < b.id ? -1 : 1),
+    )
+    for (const message of ordered) this.nodes.set(message.id, message)
+    for (const { id, parentId } of ordered) {
+      // An orphan is a root: it must not vanish.
+      const parent = parentId !== null && this.nodes.has(parentId) ? parentId : null
+      const alike = this.children.get(parent)
+      if (alike) alike.push(id)
+      else this.children.set(parent, [id])
+    }
+  }
+
+  /** From the root down to `leafId`; undefined when there is no such message. */
+  path(leafId: string): PlacedMessage[] | undefined {
+    if (!this.nodes.has(leafId)) return undefined
+    const up: Message[] = []
+    const seen = new Set<string>()
+    for (let id: string | null = leafId; id !== null && !seen.has(id); ) {
+      seen.add(id)
+      const node = this.nodes.get(id)
+      if (!node) break
+      up.push(node)
+      id = node.parentId
+    }
+    return up.reverse().map((node, depth) => this.place({ ...node, depth }))
+  }
+
+  /** The end of a branch as older functions know one: the last message written in it, or where it forked off. */
+  leafOf(branchId: string | null, branches: Row[], rows: Row[]): string | null {
+    const branch = branches.find(({ id }) => id === branchId)
+    const leaf = text(branch?.leaf_id)
+    if (leaf) return leaf
+    const inside = new Set(rows.filter((row) => row.branch_id === branchId).map(({ id }) => id))
+    const last = [...this.nodes.keys()].findLast((id) => inside.has(id))
+    return last ?? text(branch?.parent_message_id)
+  }
+
+  private place(node: Message): PlacedMessage {
+    const parent = node.parentId !== null && this.nodes.has(node.parentId) ? node.parentId : null
+    const alike = this.children.get(parent) ?? []
+    const at = alike.indexOf(node.id)
+    const siblings = { index: at + 1, count: alike.length, prev: alike[at - 1] ?? null, next: alike[at + 1] ?? null }
+    return { ...node, siblings }
+  }
+}

@@ -1,0 +1,87 @@
+import { expect, test } from 'bun:test'
+import { newId } from '../../../src/lib/ids'
+import { AT, after, atOnce, type Given } from './given'
+
+/** For stores that know the runs of every process: what is left of those that died. */
+export function orphansContract(given: () => Given): void {
+  const runs = () => given().store.runs
+  const checkpoint = (runId: string, seq: number, text: string) =>
+    given().store.turns.checkpoint([{ runId, seq, text }])
+  const pieces = (runId: string) => given().count('run_checkpoints', 'run_id', runId)
+  /** Everything that others have left running, so that counting begins at zero. */
+  const tidy = () => runs().interruptOrphans(0, AT)
+
+  test('keeps the pieces of many running answers at once, and each piece once', async () => {
+    const user = await given().user()
+    const [one, two, done] = [await given().begun(user), await given().begun(user), await given().answered(user)]
+    await given().store.turns.checkpoint([])
+    await given().store.turns.checkpoint([one, two, done].map(({ runId }) => ({ runId, seq: 1, text: 'x' })))
+    await checkpoint(one.runId, 1, 'x')
+    expect([await pieces(one.runId), await pieces(two.runId), await pieces(done.runId)]).toEqual([1, 1, 0])
+  })
+
+  test('interrupts the runs of a process that fell silent, with the text that was kept, in order', async () => {
+    await tidy()
+    const user = await given().user()
+    const [spoken, mute] = [await given().begun(user), await given().begun(user)]
+    await checkpoint(spoken.runId, 10, 'world')
+    await checkpoint(spoken.runId, 9, 'brave new ')
+    expect(await runs().interruptOrphans(10, after(50))).toBe(2)
+    expect(await given().message(user, spoken.answerId)).toMatchObject({
+      content: 'brave new world',
+      status: 'interrupted',
+      completedAt: after(50),
+    })
+    expect(await given().run(user, spoken.runId)).toMatchObject({
+      status: 'interrupted',
+      lastSeq: 11,
+      finishedAt: after(50),
+      error: { code: 'UPSTREAM_UNAVAILABLE' },
+    })
+    expect(await given().message(user, mute.answerId)).toMatchObject({ content: '', status: 'interrupted' })
+    // The start is an event, too.
+    expect(await given().run(user, mute.runId)).toMatchObject({ lastSeq: 2 })
+    expect(await pieces(spoken.runId)).toBe(0)
+    expect(await runs().interruptOrphans(10, after(60))).toBe(0)
+  })
+
+  test('leaves a living process alone until it falls silent or leaves', async () => {
+    await tidy()
+    const user = await given().user()
+    const instanceId = newId()
+    await runs().heartbeat(instanceId)
+    await given().begun(user, { instanceId })
+    expect(await runs().interruptOrphans(10, AT)).toBe(0)
+    await given().sql(`update instances set heartbeat_at = now() - interval '11 seconds' where id = $1`, [instanceId])
+    await runs().heartbeat(instanceId)
+    expect(await runs().interruptOrphans(10, AT)).toBe(0)
+    await given().sql(`update instances set heartbeat_at = now() - interval '11 seconds' where id = $1`, [instanceId])
+    expect(await runs().interruptOrphans(10, AT)).toBe(1)
+    await runs().heartbeat(instanceId)
+    await given().begun(user, { instanceId })
+    await runs().leave(instanceId)
+    expect(await runs().interruptOrphans(10, AT)).toBe(1)
+  })
+
+  test('counts each interrupted run once when several processes tidy up at the same time', async () => {
+    await tidy()
+    const user = await given().user()
+    const turns = await atOnce(12, () => given().begun(user))
+    await Promise.all(turns.map(({ runId }) => checkpoint(runId, 1, 'kept')))
+    const counts = await atOnce(8, () => runs().interruptOrphans(10, AT))
+    expect(counts.reduce((sum, n) => sum + n)).toBe(12)
+    for (const { answerId } of turns) expect(await given().message(user, answerId)).toMatchObject({ content: 'kept' })
+  })
+
+  test('lets an answer end once when its process finishes it while another gives it up', async () => {
+    const user = await given().user()
+    const turns = await atOnce(10, () => given().begun(user))
+    await Promise.all(turns.flatMap((turn) => [given().finish(turn), runs().interruptOrphans(10, AT)]))
+    for (const { runId, answerId } of turns) {
+      const { status } = await given().run(user, runId)
+      const message = await given().message(user, answerId)
+      expect(message.status).toBe(status === 'completed' ? 'complete' : 'interrupted')
+      expect(message.content).toBe(status === 'completed' ? 'answer' : '')
+    }
+  })
+}
