@@ -37,7 +37,9 @@ test('starts with no settings at all', () => {
     },
     logLevel: 'info',
     metrics: { enabled: true, token: undefined },
+    minBalance: 0n,
     redisUrl: undefined,
+    supabaseAuth: undefined,
     llm: {
       litellm: undefined,
       openai: undefined,
@@ -48,7 +50,7 @@ test('starts with no settings at all', () => {
   })
   expect(auth).toMatchObject({ accessTokenMinutes: 15, external: undefined })
   expect(auth.signingKey).toHaveLength(32)
-  expect(store).toMatchObject({ databaseUrl: undefined, poolSize: 10 })
+  expect(store).toMatchObject({ kind: 'pglite', databaseUrl: undefined, poolSize: 10, edge: undefined })
   expect(loadConfig({ DATA_DIR: store.dataDir }).store.dataDir).toBe(store.dataDir)
 })
 
@@ -80,7 +82,11 @@ const READ: [string, string, (config: Config) => unknown, unknown][] = [
     (c) => c.store.databaseUrl,
     'postgresql://db/x?sslmode=require',
   ],
+  ['DATABASE_URL', 'postgres://db/x', (c) => c.store.kind, 'postgres'],
+  ['STORE', 'PGlite', (c) => c.store.kind, 'pglite'],
   ['CONNECTION_POOL_SIZE', '20', (c) => c.store.poolSize, 20],
+  ['MIN_BALANCE', '0.05', (c) => c.minBalance, 50_000_000n],
+  ['ACCOUNTS', 'local', (c) => c.supabaseAuth, undefined],
   ['REDIS_URL', 'rediss://cache:6380', (c) => c.redisUrl, 'rediss://cache:6380'],
   ['JWT_EXPIRE_MINUTES', '60', (c) => c.auth.accessTokenMinutes, 60],
   ['JWT_SECRET_KEY', SECRET, (c) => c.auth.external, { algorithm: 'HS256', secret: SECRET }],
@@ -114,7 +120,12 @@ test.each([
   ['METRICS_TOKEN', '', 'at least 16 characters'],
   ['DATABASE_URL', 'mysql://db/x', 'postgres:// or postgresql://'],
   ['DATABASE_URL', 'db', 'postgres:// or postgresql://'],
+  ['STORE', 'mysql', 'pglite, postgres, edge'],
+  ['STORE', 'postgres', 'needs DATABASE_URL'],
   ['CONNECTION_POOL_SIZE', '0', 'from 1 to 1000'],
+  ['MIN_BALANCE', '5 cents', 'an amount in US dollars'],
+  ['ACCOUNTS', 'ldap', 'local, supabase'],
+  ['ACCOUNTS', 'supabase', 'needs SUPABASE_URL and SUPABASE_ANON_KEY'],
   ['REDIS_URL', 'localhost:6379', 'redis:// or rediss://'],
   ['JWT_SECRET_KEY', 'a'.repeat(31), 'at least 32 characters (it has 31)'],
   ['JWT_SECRET_KEY', '', 'at least 32 characters (it has 0)'],
@@ -218,16 +229,19 @@ test('knows where a Supabase project keeps its keys, and what it calls itself', 
 
 test('.env.example names exactly the variables that are read', () => {
   const asked = new Set<string>()
-  const env = new Proxy<Record<string, string | undefined>>(
-    {},
-    {
-      get(_, name) {
-        asked.add(String(name))
-        return name === 'DATA_DIR' ? newDir() : undefined
-      },
-    },
-  )
-  loadConfig(env)
+  const supabase = {
+    STORE: 'edge',
+    ACCOUNTS: 'supabase',
+    SUPABASE_URL: 'https://x.supabase.co',
+    SUPABASE_ANON_KEY: 'anon',
+  }
+  for (const given of [{}, { ...supabase, JWT_SECRET_KEY: SECRET }] as Env[]) {
+    const get = (_: object, name: string) => {
+      asked.add(name)
+      return name === 'DATA_DIR' ? newDir() : given[name]
+    }
+    loadConfig(new Proxy<Record<string, string | undefined>>({}, { get }))
+  }
   const lines = readFileSync(join(import.meta.dir, '../.env.example'), 'utf8').split('\n')
   const named = lines.flatMap((line) => /^(?:# )?([A-Z][A-Z0-9_]*)=/.exec(line)?.[1] ?? [])
   expect(named.filter((name, i) => named.indexOf(name) !== i)).toEqual([])

@@ -9,6 +9,8 @@ export const MOCK_ANSWER = 'Hello from the proxy'
 /** LiteLLM's model name → behaviour of the fake provider. */
 export const ROUTES: Record<string, string> = {
   echo: 'echo',
+  // What the examples of the system before ask for.
+  'gpt-4': 'echo',
   // Names with a slash are common in LiteLLM.
   'house/echo': 'echo',
   'slow-50': 'slow:50:200',

@@ -1,5 +1,6 @@
 /**
  * Official SDKs → this server on a real Postgres → a real LiteLLM proxy → the fake provider. `bun run test:interop`.
+ * Then curl → this server with the settings of the Python orchestrator → a Supabase project and the same LiteLLM.
  * With `--proxy-only` the SDKs speak to LiteLLM itself, which shows whether a failure is ours or the proxy's.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -17,6 +18,7 @@ import { openAiSuite } from './openai-js'
 import { openAiPythonSuite } from './openai-python'
 import { preparePython } from './python-env'
 import { startServer, type Target } from './server'
+import { supabaseSuite } from './supabase'
 
 const LIMIT_MS = 8 * 60_000
 
@@ -34,8 +36,13 @@ async function main(): Promise<void> {
   await openAiSuite(setup)
   await openAiPythonSuite(setup, python.python)
   await aiSdkSuite(setup)
-  if (proxyOnly) say('leave out the conversation suite: LiteLLM keeps no conversations')
-  else await conversationSuite(setup)
+  if (proxyOnly || !postgres) {
+    say('leave out what is stored: LiteLLM keeps no conversations')
+    return
+  }
+  await conversationSuite(setup)
+  say('start a Supabase project, and this server with the settings of its predecessor')
+  await supabaseSuite(setup, { litellmUrl, databaseUrl: postgres.url, folder })
 }
 
 async function targetFor(litellmUrl: string): Promise<Target> {
