@@ -5,12 +5,15 @@
  *
  * MODE=pass hands the upstream's body on untouched. MODE=parse reads every event (eventsource-parser and JSON.parse)
  * and writes it anew with its own id: the least a server must do that has to know the tokens it delivers.
+ * With SUPABASE=http://127.0.0.1:9003 every request first makes the two calls a turn needs of an Edge Function there.
  */
 import { createParser } from 'eventsource-parser'
 import { exitWithParent } from './lib/process'
+import { TwoCalls } from './lib/two-calls'
 
 const upstream = process.env.UPSTREAM ?? 'http://127.0.0.1:9001'
 const parse = process.env.MODE === 'parse'
+const calls = process.env.SUPABASE ? await TwoCalls.open(process.env.SUPABASE) : undefined
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache',
@@ -66,11 +69,12 @@ const server = Bun.serve({
   idleTimeout: 0,
   async fetch(request) {
     if (request.method === 'GET') return new Response('{"ready":true}')
+    await calls?.make()
     const response = await ask(request)
     const body = parse && response.body !== null ? reemit(response.body) : response.body
     return new Response(body, { status: response.status, headers: HEADERS })
   },
 })
 
-process.stderr.write(`bare proxy (${parse ? 'parse' : 'pass'}) on ${server.url}\n`)
+process.stderr.write(`bare proxy (${parse ? 'parse' : 'pass'}${calls ? ', two calls' : ''}) on ${server.url}\n`)
 exitWithParent()

@@ -96,8 +96,9 @@ export class BareProxy extends Host {
   constructor(
     readonly mode: 'pass' | 'parse',
     readonly upstream: Upstream,
+    name = mode === 'pass' ? 'bare proxy' : 'bare proxy, parsing',
   ) {
-    super(mode === 'pass' ? 'bare proxy' : 'bare proxy, parsing')
+    super(name)
   }
 
   protected env(): Record<string, string> {

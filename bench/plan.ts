@@ -13,6 +13,8 @@ export interface Scenario {
   readonly tokensPerSecond: number
   readonly requests: number
   readonly rounds: number
+  /** Edge mode is measured here, too. */
+  readonly edge?: true
 }
 
 export interface Plan {
@@ -54,6 +56,7 @@ const sequential = {
   perSecond: 0,
   tokens: 4,
   tokensPerSecond: 500,
+  edge: true,
 } as const
 const ten = {
   name: '10 at once',
@@ -62,6 +65,7 @@ const ten = {
   perSecond: 0,
   tokens: 20,
   tokensPerSecond: 100,
+  edge: true,
 } as const
 const many = {
   name: '64 at once',

@@ -3,7 +3,8 @@
  *
  *   bun bench/run.ts [--quick] [--only stateless,pglite] [--skip soak,idle] [--out latest]
  *
- * Targets: direct (always), bare, parse, stateless, pglite, postgres. Phases: latency, throughput, hold, idle, soak.
+ * Targets: direct (always), bare, parse, stateless, pglite, postgres, two-calls, edge (brings two-calls).
+ * Phases: latency, throughput, hold, idle, soak.
  * Postgres comes from BENCH_DATABASE_URL, or is a private cluster for this run. Everything talks to 127.0.0.1, every
  * child process and directory is gone afterwards. Results: bench/results/latest.md and latest.json.
  */
@@ -28,7 +29,7 @@ const PHASES = ['latency', 'throughput', 'hold', 'idle', 'soak'] as const
 type Phase = (typeof PHASES)[number]
 
 /** A smoke test leaves out what needs no smoke test. */
-const QUICK_TARGETS = ['direct', 'bare', 'stateless', 'pglite', 'postgres'] as const
+const QUICK_TARGETS = ['direct', 'bare', 'stateless', 'pglite', 'postgres', 'two-calls', 'edge'] as const
 
 interface Options {
   readonly quick: boolean
@@ -77,18 +78,19 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
   const hosts = [...new Set(cast.targets.map((target) => target.host))].filter((host) => host !== upstream)
   const start = await startPhase(context, hosts)
   const targets = cast.targets.filter((target) => target.direct || start.some((row) => row.host === target.host.name))
+  const broad = targets.filter(({ supabase }) => supabase === undefined)
   const run = async <T>(phase: Phase, rows: () => Promise<T[]>) => (skip.has(phase) ? [] : await rows())
 
   const latency = await run('latency', () => latencies(context, targets))
-  const throughput = await run('throughput', () => throughputPhase(context, targets))
+  const throughput = await run('throughput', () => throughputPhase(context, broad))
   await stopAll(context, hosts)
-  const hold = await run('hold', () => holdPhase(context, targets))
-  const idle = await run('idle', () => idlePhase(context, targets))
-  const soak = await run('soak', () => soakPhase(context, targets))
+  const hold = await run('hold', () => holdPhase(context, broad))
+  const idle = await run('idle', () => idlePhase(context, broad))
+  const soak = await run('soak', () => soakPhase(context, broad))
 
   const measured = { start, latency, throughput, hold, idle, soak }
   const { problems, leftOut, elapsedSeconds: seconds } = context
-  await Promise.all([load.stop(), upstream.stop(), cast.postgres?.stop()])
+  await Promise.all([load.stop(), upstream.stop(), cast.postgres?.stop(), cast.supabase?.stop()])
   return {
     machine: where,
     mode: isQuick ? 'quick' : 'full',
@@ -102,7 +104,10 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
 
 async function latencies(context: Context, targets: readonly Target[]): Promise<LatencyRow[]> {
   const rows: LatencyRow[] = []
-  for (const scenario of context.plan.scenarios) rows.push(...(await latencyPhase(context, targets, scenario)))
+  for (const scenario of context.plan.scenarios) {
+    const here = targets.filter(({ supabase }) => scenario.edge || supabase === undefined)
+    rows.push(...(await latencyPhase(context, here, scenario)))
+  }
   return rows
 }
 

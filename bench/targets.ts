@@ -1,12 +1,13 @@
 /** What is compared, in the order of the report. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { EdgeServer, FakeSupabase, TwoCallsProxy } from './edge-hosts'
 import { BareProxy, ChatServer, type Host, type Upstream } from './hosts'
 import type { Aim } from './lib/job'
 import { root } from './lib/machine'
 import { openPostgres, type Postgres } from './lib/postgres'
 
-export const TARGET_NAMES = ['direct', 'bare', 'parse', 'stateless', 'pglite', 'postgres'] as const
+export const TARGET_NAMES = ['direct', 'bare', 'parse', 'stateless', 'pglite', 'postgres', 'two-calls', 'edge'] as const
 export type TargetName = (typeof TARGET_NAMES)[number]
 
 export interface Target {
@@ -16,11 +17,14 @@ export interface Target {
   readonly host: Host
   /** The upstream itself: everything else is compared with it. */
   readonly direct: boolean
+  /** Of the comparison in Edge mode: what it calls. Measured in the scenarios that say so, and in no other phase. */
+  readonly supabase: FakeSupabase | undefined
 }
 
 export interface Cast {
   readonly targets: readonly Target[]
   readonly postgres: Postgres | undefined
+  readonly supabase: FakeSupabase | undefined
   /** Targets that cannot run here, and why. */
   readonly missing: readonly string[]
 }
@@ -30,16 +34,17 @@ export async function assemble(upstream: Upstream, wished: ReadonlySet<TargetNam
   const missing: string[] = []
   const targets: Target[] = []
   const add = (name: TargetName, label: string, host: Host, shape: Aim['shape'] = 'stateless') =>
-    targets.push({ name, label, host, shape, direct: host === upstream })
+    targets.push({ name, label, host, shape, direct: host === upstream, supabase: undefined })
 
   add('direct', 'direct to the upstream', upstream)
   if (wished.has('bare')) add('bare', 'bare Bun proxy, pass-through', new BareProxy('pass', upstream))
   if (wished.has('parse')) add('parse', 'bare Bun proxy, parse + re-emit', new BareProxy('parse', upstream))
-  const servers = (['stateless', 'pglite', 'postgres'] as const).filter((name) => wished.has(name))
+  const servers = (['stateless', 'pglite', 'postgres', 'edge'] as const).filter((name) => wished.has(name))
   if (servers.length > 0 && !existsSync(join(root, 'src/index.ts'))) {
     return {
       targets,
       postgres: undefined,
+      supabase: undefined,
       missing: [`${servers.join(', ')}: src/index.ts does not exist`],
     }
   }
@@ -55,7 +60,25 @@ export async function assemble(upstream: Upstream, wished: ReadonlySet<TargetNam
       missing.push(`postgres: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
-  return { targets, postgres, missing }
+  const supabase = wished.has('two-calls') || wished.has('edge') ? new FakeSupabase('fake Supabase') : undefined
+  await supabase?.start()
+  if (supabase) targets.push(...edgeTargets(upstream, supabase, wished))
+  return { targets, postgres, supabase, missing }
+}
+
+/** Edge mode comes with its base line: a difference to nothing says nothing. */
+function edgeTargets(upstream: Upstream, supabase: FakeSupabase, wished: ReadonlySet<TargetName>): Target[] {
+  const calls: Target = {
+    name: 'two-calls',
+    label: 'bare Bun proxy, two Edge calls first',
+    shape: 'stateless',
+    host: new TwoCallsProxy(upstream, supabase),
+    direct: false,
+    supabase,
+  }
+  if (!wished.has('edge')) return [calls]
+  const host = new EdgeServer(upstream, supabase)
+  return [calls, { ...calls, name: 'edge', label: 'this server, Edge mode', shape: 'continued', host }]
 }
 
 /** How to ask `target` for an answer of `tokens` tokens at a pace (0 = as fast as possible). */

@@ -66,7 +66,8 @@ export class ChatClient {
     this.#response = undefined
     this.#turns++
     this.#conversation = response.answered.conversationId ?? this.#conversation
-    if (this.#turns % TURNS_PER_CONVERSATION === 0) this.#conversation = undefined
+    const isLong = this.#turns % TURNS_PER_CONVERSATION === 0
+    if (isLong && this.aim.shape === 'stored') this.#conversation = undefined
     if (response.answered.closes) {
       this.#socket?.end()
       this.#socket = undefined

@@ -5,8 +5,11 @@ import type { Summary } from './samples'
 export interface Aim {
   readonly port: number
   readonly key: string
-  /** `stateless` sends `messages`; `stored` sends `message` and continues a conversation. */
-  readonly shape: 'stateless' | 'stored'
+  /**
+   * `stateless` sends `messages`; `stored` sends `message` and continues a conversation, for a number of turns;
+   * `continued` does so for as long as the job lasts.
+   */
+  readonly shape: 'stateless' | 'stored' | 'continued'
   readonly model: string
   /** Tokens a complete answer has. */
   readonly tokens: number

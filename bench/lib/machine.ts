@@ -21,7 +21,7 @@ export interface Machine {
 const coreCount = cpus().length
 const pinned = canPin && coreCount > 1
 
-/** The core the measured process has, and those of the load, the upstream and the database; undefined = anywhere. */
+/** The core the measured process has, and those of the load, the upstream and the databases; undefined = anywhere. */
 export const targetCpus = pinned ? '1' : undefined
 export const otherCpus = pinned
   ? cpus()
@@ -45,7 +45,7 @@ export function machine(postgres: string | undefined): Machine {
       ...(postgres === undefined ? {} : { postgres }),
     },
     pinning: pinned
-      ? `the measured process on core ${targetCpus} alone; load, upstream and Postgres on core ${otherCpus}`
+      ? `the measured process on core ${targetCpus} alone; load, upstream, Postgres and the fake Supabase on core ${otherCpus}`
       : 'nothing pinned (no taskset, or one core)',
   }
 }
