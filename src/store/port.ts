@@ -97,6 +97,12 @@ export interface Conversation {
   titleSource: 'auto' | 'user'
   model: string | null
   systemPrompt: string | null
+  settings: Record<string, unknown> | null
+  /** Whatever a client keeps with it. */
+  metadata: Record<string, unknown> | null
+  tags: string[]
+  pinnedAt: Date | null
+  archivedAt: Date | null
   activeLeafId: string | null
   activeBranchId: string | null
   rev: number
@@ -107,6 +113,8 @@ export interface Conversation {
 export interface Message {
   id: string
   conversationId: string
+  /** The branch it was written in; null when nobody knows. */
+  branchId: string | null
   parentId: string | null
   depth: number
   role: 'user' | 'assistant' | 'tool'
@@ -117,6 +125,7 @@ export interface Message {
   finishReason: string | null
   usage: Record<string, unknown> | null
   costNanos: bigint | null
+  metadata: Record<string, unknown> | null
   createdAt: Date
   completedAt: Date | null
 }
@@ -184,6 +193,8 @@ export interface BeginTurn {
   branchId: string
   branchName?: string | undefined
   idempotency?: { key: string; fingerprint: string } | undefined
+  /** W3C trace context of the request, when it brought one: 32 and 16 hexadecimal digits. */
+  trace?: { traceId: string; spanId: string } | undefined
   /** The conversation to make, or the one to go on with. */
   conversation:
     | { kind: 'new'; id: string; title: string; systemPrompt: string | null }
@@ -201,6 +212,8 @@ export interface Begun {
   /** The one that answers. */
   model: string
   systemPrompt: string | null
+  /** Parameters for turns that do not bring their own. */
+  settings: Record<string, unknown> | null
   /** The path down to the parent, oldest first, without the messages this turn wrote. */
   context: Pick<Message, 'role' | 'content' | 'extra'>[]
 }
@@ -220,6 +233,8 @@ export interface FinishTurn {
   lastSeq: number
   error: Record<string, unknown> | null
   answer: Pick<Message, 'content' | 'extra' | 'status' | 'finishReason' | 'usage' | 'costNanos'>
+  /** Which provider answered, and milliseconds from the beginning to the first piece and to the end. */
+  timing?: { provider: string; firstTokenMs: number | null; latencyMs: number } | undefined
   at: Date
 }
 

@@ -21,6 +21,10 @@ const jsonb = <T>(name: string) =>
     fromDriver: (value) => value as T,
   })(name)
 
+/** The transaction that wrote a row last: what tells a reader of changes which ones it has not seen. */
+const xid8 = (name: string) => customType<{ data: string }>({ dataType: () => 'xid8' })(name)
+const tsvector = (name: string) => customType<{ data: string }>({ dataType: () => 'tsvector' })(name)
+
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 3 })
 
 /** A customer of the operator; every row belongs to exactly one. */
@@ -121,14 +125,27 @@ export const conversations = pgTable(
     titleSource: text('title_source').$type<'auto' | 'user'>().notNull(),
     model: text('model'),
     systemPrompt: text('system_prompt'),
+    /** Parameters of the Chat Completions API for turns that do not bring their own: `temperature`, … */
+    settings: jsonb<Record<string, unknown>>('settings'),
+    /** Whatever a client keeps with it; nothing here reads it. */
+    metadata: jsonb<Record<string, unknown>>('metadata'),
+    tags: text('tags').array().notNull().default([]),
+    pinnedAt: instant('pinned_at'),
+    archivedAt: instant('archived_at'),
     /** The message at the end of the path that is shown; null while the conversation is empty. */
     activeLeafId: uuid('active_leaf_id'),
     /** Grows with every change; the ETag. */
     rev: bigint('rev', { mode: 'number' }).notNull(),
     createdAt: instant('created_at').notNull(),
     updatedAt: instant('updated_at').notNull(),
+    changed: xid8('changed').notNull().default(sql`pg_current_xact_id()`),
+    search: tsvector('search').generatedAlwaysAs(sql`search_words(user_id, title)`),
   },
-  (t) => [index('conversations_recent').on(t.userId, t.updatedAt.desc(), t.id)],
+  (t) => [
+    index('conversations_recent').on(t.userId, t.updatedAt.desc(), t.id),
+    index('conversations_changed').on(t.userId, t.changed),
+    index('conversations_search').using('gin', t.search),
+  ],
 )
 
 export type MessageStatus = 'streaming' | 'complete' | 'stopped' | 'error' | 'interrupted'
@@ -141,6 +158,8 @@ export const messages = pgTable(
     conversationId: uuid('conversation_id')
       .notNull()
       .references(() => conversations.id, { onDelete: 'cascade' }),
+    /** The conversation's owner, written by a trigger: so that search and Row Level Security need no second table. */
+    userId: uuid('user_id').notNull(),
     parentId: uuid('parent_id'),
     /** The branch it was written in; null in rows older than this column. No foreign key: it outlives the branch. */
     branchId: uuid('branch_id'),
@@ -157,10 +176,14 @@ export const messages = pgTable(
     usage: jsonb<Record<string, unknown>>('usage'),
     /** Nano-dollars; null when the price is not known. */
     costNanos: bigint('cost_nanos', { mode: 'bigint' }),
+    metadata: jsonb<Record<string, unknown>>('metadata'),
     createdAt: instant('created_at').notNull(),
     completedAt: instant('completed_at'),
+    changed: xid8('changed').notNull().default(sql`pg_current_xact_id()`),
+    search: tsvector('search').generatedAlwaysAs(sql`search_words(user_id, content)`),
   },
   (t) => [
+    index('messages_search').using('gin', t.search),
     unique('messages_in_conversation').on(t.conversationId, t.id),
     // A parent in another conversation, or none at all, is impossible rather than repaired.
     foreignKey({
@@ -224,6 +247,13 @@ export const runs = pgTable(
     /** Number of the last event, the terminal one; 0 while running. */
     lastSeq: integer('last_seq').notNull(),
     error: jsonb<Record<string, unknown>>('error'),
+    provider: text('provider'),
+    /** Milliseconds from the beginning to the first piece of answer, and to the end. */
+    firstTokenMs: integer('first_token_ms'),
+    latencyMs: integer('latency_ms'),
+    /** W3C trace context of the request that began it. */
+    traceId: text('trace_id'),
+    spanId: text('span_id'),
     createdAt: instant('created_at').notNull(),
     finishedAt: instant('finished_at'),
   },
@@ -238,6 +268,58 @@ export const runs = pgTable(
     index('runs_recent').on(t.userId, t.id),
     index('runs_active').on(t.instanceId).where(sql`${t.status} = 'running'`),
   ],
+)
+
+/** What a person thinks of a message: one opinion each, changeable. */
+export const feedback = pgTable(
+  'feedback',
+  {
+    id: uuid('id').primaryKey(),
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    conversationId: uuid('conversation_id').notNull(),
+    messageId: uuid('message_id').notNull(),
+    kind: text('kind').$type<'thumbs_up' | 'thumbs_down' | 'flag'>(),
+    /** 1 to 5. */
+    rating: integer('rating'),
+    tags: text('tags').array().notNull().default([]),
+    comment: text('comment'),
+    metadata: jsonb<Record<string, unknown>>('metadata'),
+    /** What it was about, as it stood then: the question, the answer, the model. */
+    snapshot: jsonb<Record<string, unknown>>('snapshot').notNull(),
+    model: text('model'),
+    createdAt: instant('created_at').notNull(),
+    updatedAt: instant('updated_at').notNull(),
+  },
+  (t) => [
+    foreignKey({
+      name: 'feedback_message',
+      columns: [t.conversationId, t.messageId],
+      foreignColumns: [messages.conversationId, messages.id],
+    }).onDelete('cascade'),
+    unique('feedback_one_each').on(t.userId, t.messageId),
+    index('feedback_by_model').on(t.tenantId, t.model, t.createdAt),
+  ],
+)
+
+/** Rows that are gone, for devices that have not heard of it yet. */
+export const deletions = pgTable(
+  'deletions',
+  {
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    kind: text('kind').$type<'conversation' | 'message'>().notNull(),
+    id: uuid('id').notNull(),
+    conversationId: uuid('conversation_id').notNull(),
+    at: instant('at').notNull(),
+    changed: xid8('changed').notNull().default(sql`pg_current_xact_id()`),
+  },
+  (t) => [index('deletions_changed').on(t.userId, t.changed)],
 )
 
 /** What running answers have said so far, in pieces, so that a killed process loses at most a second of text. */

@@ -1,6 +1,6 @@
 import type { BeginTurn } from './port'
 
-/** What the database's `append_messages` takes, whoever calls it; see `migrations/0002_shared_tree.sql`. */
+/** What the database's `append_messages` takes, whoever calls it; see `migrations/0002_conversations.sql`. */
 export function toTurnArgument({ conversation, ...turn }: BeginTurn) {
   return {
     is_new: conversation.kind === 'new',

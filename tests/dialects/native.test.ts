@@ -77,7 +77,7 @@ describe('the native stream', () => {
   test('ends with the error as it is, numbered, and [DONE]', () => {
     const error = { message: 'It broke\noff', code: 'UPSTREAM_ERROR', details: null, request_id: null } as const
     expect(encode([{ type: 'error', error, retryAfter: 7 }], 4)).toEqual([
-      { id: '4', event: undefined, data: { error } },
+      { id: '4', event: undefined, data: { error, code: 'UPSTREAM_ERROR' } },
       DONE,
     ])
   })

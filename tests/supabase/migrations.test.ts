@@ -83,7 +83,7 @@ const newTurnOf = (id: string) => ({
 
 test('gives everybody a profile who signed up before or after, and takes everything with the account', async () => {
   const files = migrationFiles()
-  const before = files.filter((file) => file < '20261121150000')
+  const before = files.filter((file) => file < '20261121160000')
   const early = await createSupabaseDatabase({ files: before })
   try {
     const sql = async (text: string, values: unknown[] = []) => (await early.pool.query(text, values)).rows

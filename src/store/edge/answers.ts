@@ -100,7 +100,8 @@ export class Answers {
     const answer = this.known.get(runId)
     if (answer?.state !== 'writing') return {}
     answer.state = 'waiting'
-    answer.row = complete(answer.row)
+    // As the database will keep it, so that nobody sees it change by being saved.
+    answer.row = JSON.parse(storableJson(complete(answer.row)))
     // An older function has no place for an answer that says nothing.
     if (!this.deps.api.extended && !answer.row.content) {
       this.drop(runId)
@@ -123,8 +124,8 @@ export class Answers {
   }
 
   /** As messages, those of one conversation. */
-  in({ userId }: Owner, conversationId: string): (Message & { branchId: string })[] {
-    return this.of(userId, conversationId).map(({ row }) => ({ ...toMessage(row), branchId: String(row.branch_id) }))
+  in({ userId }: Owner, conversationId: string): Message[] {
+    return this.of(userId, conversationId).map(({ row }) => toMessage(row))
   }
 
   /** One that is not saved yet, or was saved here a moment ago: an answer never changes. */

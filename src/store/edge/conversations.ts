@@ -2,7 +2,7 @@ import { AppError } from '../../errors'
 import { storableJson } from '../../lib/text'
 import type { Conversation, ConversationPatch, ConversationStore, Message, Owner } from '../port'
 import type { Answers } from './answers'
-import { type EdgeApi, list, record } from './api'
+import { callerOf, type EdgeApi, list, record } from './api'
 import type { SupabaseTables } from './rest'
 import { type Row, Tree, toConversation, toMessage } from './rows'
 import type { EdgeRuns } from './runs'
@@ -56,8 +56,8 @@ export class EdgeConversations implements ConversationStore {
 
   async findMessage(owner: Owner, id: string): Promise<Message | undefined> {
     const { api, answers } = this.deps
-    const unsaved = answers.find(owner, id)
-    if (unsaved) return unsaved
+    const known = callerOf(owner) && answers.find(owner, id)
+    if (known) return known
     const { outcome, data } = await api.call(owner, { method: 'GET', path: `/messages/${id}` })
     return outcome === 'ok' ? toMessage(record(data)) : undefined
   }

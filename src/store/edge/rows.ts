@@ -21,6 +21,11 @@ export function toConversation(row: Row): Conversation {
     titleSource: row.title_source === 'user' ? 'user' : 'auto',
     model: text(row.model),
     systemPrompt: text(row.system_prompt),
+    settings: json(row.settings),
+    metadata: json(row.metadata),
+    tags: Array.isArray(row.tags) ? row.tags.map(String) : [],
+    pinnedAt: row.pinned_at ? moment(row.pinned_at) : null,
+    archivedAt: row.archived_at ? moment(row.archived_at) : null,
     activeLeafId: text(row.active_leaf_id),
     activeBranchId: text(row.active_branch_id),
     // Without a counter the time of the last change is one: it grows with every change, too.
@@ -41,6 +46,7 @@ export function toMessage(row: Row): Message {
   return {
     id: needed(row, 'id'),
     conversationId: needed(row, 'conversation_id'),
+    branchId: text(row.branch_id),
     parentId: text(row.parent_id),
     depth: typeof row.depth === 'number' ? row.depth : 0,
     role: ROLES.find((role) => role === row.role) ?? 'assistant',
@@ -51,6 +57,7 @@ export function toMessage(row: Row): Message {
     finishReason: text(row.finish_reason),
     usage,
     costNanos: typeof costNanos === 'string' ? BigInt(costNanos) : null,
+    metadata: json(row.metadata),
     createdAt,
     completedAt: row.completed_at === null ? null : moment(row.completed_at ?? row.created_at),
   }

@@ -149,7 +149,13 @@ export class EdgeTurns implements TurnStore {
     const branchId = needed(row, 'branch_id')
     const place = { outcome: 'begun', conversationId, branchId, parentId: below, depth: 0 } as const
     if (conversation.kind === 'new') {
-      return { ...place, model: turn.model ?? turn.defaultModel, systemPrompt: conversation.systemPrompt, context: [] }
+      return {
+        ...place,
+        model: turn.model ?? turn.defaultModel,
+        systemPrompt: conversation.systemPrompt,
+        settings: null,
+        context: [],
+      }
     }
     const { outcome, data } = await this.deps.api.call(owner, {
       method: 'GET',
@@ -167,6 +173,7 @@ export class EdgeTurns implements TurnStore {
       ...place,
       model: turn.model ?? (typeof model === 'string' && model ? model : turn.defaultModel),
       systemPrompt: told.find(isSystem)?.content ?? null,
+      settings: null,
       context: (messages.length ? bare.slice(0, -messages.length) : bare).slice(-maxContext),
     }
   }
@@ -202,6 +209,7 @@ function toOpened(turn: Row, parentId: string | null): Began {
     branchId: needed(turn, 'branch_id'),
     model: needed(turn, 'model'),
     systemPrompt: typeof turn.system_prompt === 'string' ? turn.system_prompt : null,
+    settings: typeof turn.settings === 'object' ? (turn.settings as Began['settings']) : null,
     context: list(turn.context) as unknown as Begun['context'],
     parentId,
     depth: Number(turn.depth) || 0,

@@ -1,6 +1,7 @@
-import { and, count, desc, eq, getTableColumns, sql } from 'drizzle-orm'
-import type { Conversation, ConversationPatch, ConversationStore, Message, Owner, PlacedMessage } from '../port'
+import { and, count, desc, eq, sql } from 'drizzle-orm'
+import type { ConversationPatch, ConversationStore, Message, Owner, PlacedMessage } from '../port'
 import { branches, conversations, messages } from '../schema'
+import { conversationColumns, messageColumns } from './columns'
 import type { Db } from './db'
 
 const activeBranchId = branches.id
@@ -16,30 +17,12 @@ const mine = (owner: Owner, id?: string) =>
     id === undefined ? undefined : eq(conversations.id, id),
   )
 
-type Row = {
-  conversation: typeof conversations.$inferSelect
-  activeBranchId: string | null
-}
-
-const toConversation = ({ conversation: c, activeBranchId }: Row): Conversation => ({
-  id: c.id,
-  title: c.title,
-  titleSource: c.titleSource,
-  model: c.model,
-  systemPrompt: c.systemPrompt,
-  activeLeafId: c.activeLeafId,
-  activeBranchId,
-  rev: c.rev,
-  createdAt: c.createdAt,
-  updatedAt: c.updatedAt,
-})
-
 export class SqlConversations implements ConversationStore {
   constructor(private readonly db: Db) {}
 
   private select() {
     return this.db
-      .select({ conversation: conversations, activeBranchId })
+      .select({ ...conversationColumns, activeBranchId })
       .from(conversations)
       .leftJoin(branches, joinedBranch)
   }
@@ -53,12 +36,12 @@ export class SqlConversations implements ConversationStore {
         .offset((page - 1) * limit),
       this.db.select({ n: count() }).from(conversations).where(mine(owner)),
     ])
-    return { items: rows.map(toConversation), total: Number(total?.n) }
+    return { items: rows, total: Number(total?.n) }
   }
 
   async find(owner: Owner, id: string) {
     const [row] = await this.select().where(mine(owner, id))
-    return row && toConversation(row)
+    return row
   }
 
   async path(
@@ -79,7 +62,7 @@ export class SqlConversations implements ConversationStore {
     const total = leaf.depth + 1
     const top = leaf.depth - (page - 1) * limit
     const rows = await this.db
-      .select({ ...getTableColumns(messages), siblings: sql<string[]>`s.ids` })
+      .select({ ...messageColumns, siblings: sql<string[]>`s.ids` })
       .from(messages)
       .innerJoin(
         sql`(with recursive up as (
@@ -104,7 +87,7 @@ export class SqlConversations implements ConversationStore {
     const conversation = await this.find(owner, id)
     if (!conversation) return undefined
     return this.db
-      .select(getTableColumns(messages))
+      .select(messageColumns)
       .from(messages)
       .where(
         and(
@@ -122,7 +105,7 @@ export class SqlConversations implements ConversationStore {
 
   async findMessage(owner: Owner, id: string): Promise<Message | undefined> {
     const [row] = await this.db
-      .select(getTableColumns(messages))
+      .select(messageColumns)
       .from(messages)
       .innerJoin(conversations, eq(conversations.id, messages.conversationId))
       .where(and(eq(messages.id, id), mine(owner)))

@@ -13,10 +13,11 @@ type BegunRow =
       branch_id: string
       model: string
       system_prompt: string | null
+      settings: Begun['settings']
       context: Begun['context']
     }
 
-/** Turns are written by functions of the database (`migrations/0002_shared_tree.sql`): one round trip each. */
+/** Turns are written by functions of the database (`migrations/0002_conversations.sql`): one round trip each. */
 export class SqlTurns implements TurnStore {
   constructor(private readonly db: Db) {}
 
@@ -31,7 +32,7 @@ export class SqlTurns implements TurnStore {
       if (begun?.outcome !== 'begun') {
         return (await this.repeated(owner, turn)) ?? { outcome: begun?.outcome ?? 'not_found' }
       }
-      const { outcome, conversation_id, branch_id, model, system_prompt, context } = begun
+      const { outcome, conversation_id, branch_id, model, system_prompt, settings, context } = begun
       return {
         outcome,
         conversationId: conversation_id,
@@ -39,6 +40,7 @@ export class SqlTurns implements TurnStore {
         answerId: turn.answerId,
         model,
         systemPrompt: system_prompt,
+        settings,
         context,
       }
     } catch (error) {
@@ -53,10 +55,20 @@ export class SqlTurns implements TurnStore {
     return run && { outcome: 'repeated', run }
   }
 
-  async finish({ runId, status, lastSeq, error, answer, at }: FinishTurn): Promise<Kept> {
+  async finish({ runId, status, lastSeq, error, answer, timing, at }: FinishTurn): Promise<Kept> {
     const { finishReason: finish_reason, costNanos, ...rest } = answer
     const cost_nanos = costNanos === null ? null : String(costNanos)
-    const turn = { run_id: runId, status, last_seq: lastSeq, error, at, answer: { ...rest, finish_reason, cost_nanos } }
+    const turn = {
+      run_id: runId,
+      status,
+      last_seq: lastSeq,
+      error,
+      provider: timing?.provider ?? null,
+      first_token_ms: timing?.firstTokenMs ?? null,
+      latency_ms: timing?.latencyMs ?? null,
+      at,
+      answer: { ...rest, finish_reason, cost_nanos },
+    }
     await this.db.execute(sql`select finish_turn(${storableJson(turn)})`)
     return {}
   }
@@ -81,4 +93,6 @@ const toArgument = (turn: BeginTurn) => ({
   instance_id: turn.instanceId,
   idempotency_key: turn.idempotency?.key ?? null,
   fingerprint: turn.idempotency?.fingerprint ?? null,
+  trace_id: turn.trace?.traceId ?? null,
+  span_id: turn.trace?.spanId ?? null,
 })

@@ -97,7 +97,8 @@ grant select, insert on public.messages to authenticated;
 
 revoke execute on function public.add_profile, public.touch_profile, public.add_conversation_owner, public.remove_user
   from public, anon, authenticated;
-grant execute on function public.append_messages, public.open_branch, public.message_path, public.save_answer to authenticated;
+grant execute on function public.append_messages, public.open_branch, public.message_path, public.save_answer, public.search_words
+  to authenticated;
 
 -- What later migrations make starts closed.
 alter default privileges in schema public revoke all on tables from anon, authenticated;

@@ -1,12 +1,94 @@
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+--> statement-breakpoint
+-- The words of a text in English and Russian, and whose they are: with the owner among the words, one index answers
+-- "this person's messages that say so". What follows the first 100,000 characters is not searched (a tsvector holds 1 MB).
+CREATE FUNCTION search_words(p_user uuid, p_text text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT array_to_tsvector(ARRAY['u:' || p_user]) || to_tsvector('pg_catalog.english'::regconfig, left(p_text, 100000))
+    || to_tsvector('pg_catalog.russian'::regconfig, left(p_text, 100000))
+$$;
+--> statement-breakpoint
+CREATE TABLE "deletions" (
+	"user_id" uuid NOT NULL,
+	"kind" text NOT NULL,
+	"id" uuid NOT NULL,
+	"conversation_id" uuid NOT NULL,
+	"at" timestamp (3) with time zone NOT NULL,
+	"changed" "xid8" DEFAULT pg_current_xact_id() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "feedback" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"tenant_id" uuid NOT NULL,
+	"user_id" uuid NOT NULL,
+	"conversation_id" uuid NOT NULL,
+	"message_id" uuid NOT NULL,
+	"kind" text,
+	"rating" integer,
+	"tags" text[] DEFAULT '{}' NOT NULL,
+	"comment" text,
+	"metadata" jsonb,
+	"snapshot" jsonb NOT NULL,
+	"model" text,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "feedback_one_each" UNIQUE("user_id","message_id")
+);
+--> statement-breakpoint
 ALTER TABLE "branches" ADD COLUMN "parent_message_id" uuid;--> statement-breakpoint
-ALTER TABLE "messages" ADD COLUMN "branch_id" uuid;
+ALTER TABLE "conversations" ADD COLUMN "settings" jsonb;--> statement-breakpoint
+ALTER TABLE "conversations" ADD COLUMN "metadata" jsonb;--> statement-breakpoint
+ALTER TABLE "conversations" ADD COLUMN "tags" text[] DEFAULT '{}' NOT NULL;--> statement-breakpoint
+ALTER TABLE "conversations" ADD COLUMN "pinned_at" timestamp (3) with time zone;--> statement-breakpoint
+ALTER TABLE "conversations" ADD COLUMN "archived_at" timestamp (3) with time zone;--> statement-breakpoint
+ALTER TABLE "conversations" ADD COLUMN "changed" "xid8" DEFAULT pg_current_xact_id() NOT NULL;--> statement-breakpoint
+ALTER TABLE "conversations" ADD COLUMN "search" "tsvector" GENERATED ALWAYS AS (search_words(user_id, title)) STORED;--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "user_id" uuid;--> statement-breakpoint
+UPDATE "messages" m SET "user_id" = c."user_id" FROM "conversations" c WHERE c."id" = m."conversation_id";--> statement-breakpoint
+ALTER TABLE "messages" ALTER COLUMN "user_id" SET NOT NULL;--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "branch_id" uuid;--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "metadata" jsonb;--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "changed" "xid8" DEFAULT pg_current_xact_id() NOT NULL;--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "search" "tsvector" GENERATED ALWAYS AS (search_words(user_id, content)) STORED;--> statement-breakpoint
+ALTER TABLE "runs" ADD COLUMN "provider" text;--> statement-breakpoint
+ALTER TABLE "runs" ADD COLUMN "first_token_ms" integer;--> statement-breakpoint
+ALTER TABLE "runs" ADD COLUMN "latency_ms" integer;--> statement-breakpoint
+ALTER TABLE "runs" ADD COLUMN "trace_id" text;--> statement-breakpoint
+ALTER TABLE "runs" ADD COLUMN "span_id" text;--> statement-breakpoint
+ALTER TABLE "deletions" ADD CONSTRAINT "deletions_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "feedback" ADD CONSTRAINT "feedback_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "feedback" ADD CONSTRAINT "feedback_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "feedback" ADD CONSTRAINT "feedback_message" FOREIGN KEY ("conversation_id","message_id") REFERENCES "public"."messages"("conversation_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "deletions_changed" ON "deletions" USING btree ("user_id","changed");--> statement-breakpoint
+CREATE INDEX "feedback_by_model" ON "feedback" USING btree ("tenant_id","model","created_at");--> statement-breakpoint
+CREATE INDEX "conversations_changed" ON "conversations" USING btree ("user_id","changed");--> statement-breakpoint
+CREATE INDEX "conversations_search" ON "conversations" USING gin ("search");--> statement-breakpoint
+CREATE INDEX "messages_search" ON "messages" USING gin ("search");
+--> statement-breakpoint
+-- Whoever writes a row, its owner and the transaction are true. Readers of changes compare the transaction with their snapshot:
+-- unlike a time or a counter it cannot overtake one that commits later.
+CREATE FUNCTION stamp_conversation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.changed := pg_current_xact_id();
+  RETURN NEW;
+END $$;
+--> statement-breakpoint
+CREATE TRIGGER stamp_conversation BEFORE UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION stamp_conversation();
+--> statement-breakpoint
+CREATE FUNCTION stamp_message() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.changed := pg_current_xact_id();
+  SELECT user_id INTO NEW.user_id FROM conversations WHERE id = NEW.conversation_id;
+  RETURN NEW;
+END $$;
+--> statement-breakpoint
+CREATE TRIGGER stamp_message BEFORE INSERT OR UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION stamp_message();
 --> statement-breakpoint
 -- Writes messages below their parent: locks (or makes) the conversation, advances the branch that ended at the parent or
 -- opens a new one, and moves the active leaf to the last message, or to the parent when there is none.
 --   p_turn: { conversation: { id, title?, system_prompt? (new) | parent_id? (existing; absent = active leaf) }, is_new,
 --             messages: [{ id, role, content, extra }], answer_id? (an empty answer below them), branch_id, branch_name,
 --             model, default_model, max_context, at }
---   returns { outcome: 'begun' | 'not_found' | 'busy', conversation_id, branch_id, model, system_prompt, context, depth }
+--   returns { outcome: 'begun' | 'not_found' | 'busy', conversation_id, branch_id, model, system_prompt, settings, context, depth }
 -- The context is the path down to the parent, oldest first; the depth is that of the answer. Without an answer a call may be
 -- repeated: the same first message (without messages the same branch) changes nothing and returns the same. Raises
 -- unique_violation when the new conversation's id is taken.
@@ -55,7 +137,7 @@ BEGIN
     END IF;
     IF v_repeats THEN
       RETURN json_build_object('outcome', 'begun', 'conversation_id', v_conversation.id, 'branch_id', v_branch, 'model', v_model,
-        'system_prompt', v_conversation.system_prompt,
+        'system_prompt', v_conversation.system_prompt, 'settings', v_conversation.settings,
         'context', message_path(v_conversation.id, v_parent_id, (p_turn->>'max_context')::int),
         'depth', coalesce((SELECT depth + 1 FROM messages WHERE id = coalesce(v_last, v_parent_id)), 0));
     ELSIF v_new THEN
@@ -103,7 +185,7 @@ BEGIN
   END IF;
 
   RETURN json_build_object('outcome', 'begun', 'conversation_id', v_conversation.id, 'branch_id', v_branch, 'model', v_model,
-    'system_prompt', v_conversation.system_prompt, 'context', v_context, 'depth', v_depth);
+    'system_prompt', v_conversation.system_prompt, 'settings', v_conversation.settings, 'context', v_context, 'depth', v_depth);
 END $$;
 --> statement-breakpoint
 -- A branch that forked off at p_parent and ends at p_leaf, with the next free name unless it has one.
@@ -117,7 +199,7 @@ BEGIN
 END $$;
 --> statement-breakpoint
 -- Begins a turn: the messages, the empty answer below them, and its run.
---   p_turn: what append_messages takes, and { answer_id, run_id, instance_id, idempotency_key, fingerprint }
+--   p_turn: what append_messages takes, and { answer_id, run_id, instance_id, idempotency_key, fingerprint, trace_id, span_id }
 --   returns what append_messages returns. Raises unique_violation for a repeated idempotency key.
 CREATE OR REPLACE FUNCTION begin_turn(p_tenant uuid, p_user uuid, p_turn jsonb) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
@@ -126,9 +208,10 @@ BEGIN
   -- By its first letters: to ask for a field would read the whole context.
   IF starts_with(v_begun::text, '{"outcome" : "begun"') THEN
     INSERT INTO runs (id, tenant_id, user_id, conversation_id, message_id, branch_id, status, model, instance_id, idempotency_key,
-      fingerprint, last_seq, created_at)
+      fingerprint, trace_id, span_id, last_seq, created_at)
     SELECT (p_turn->>'run_id')::uuid, p_tenant, p_user, conversation_id, id, branch_id, 'running', model,
-      (p_turn->>'instance_id')::uuid, p_turn->>'idempotency_key', p_turn->>'fingerprint', 0, created_at
+      (p_turn->>'instance_id')::uuid, p_turn->>'idempotency_key', p_turn->>'fingerprint', p_turn->>'trace_id', p_turn->>'span_id',
+      0, created_at
     FROM messages WHERE id = (p_turn->>'answer_id')::uuid;
   END IF;
   RETURN v_begun;
@@ -182,4 +265,29 @@ BEGIN
     active_leaf_id = CASE WHEN active_leaf_id IS NOT DISTINCT FROM v_parent_id THEN v_id ELSE active_leaf_id END
   WHERE id = v_conversation;
   RETURN json_build_object('outcome', 'saved', 'message_id', v_id, 'branch_id', v_branch);
+END $$;
+--> statement-breakpoint
+-- Ends a run: final text, usage, cost, status, how long it took. Ending it twice changes nothing.
+--   p_turn: { run_id, status, last_seq, error, provider, first_token_ms, latency_ms, at,
+--             answer: { content, extra, status, finish_reason, usage, cost_nanos } }
+CREATE OR REPLACE FUNCTION finish_turn(p_turn jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_at timestamptz := p_turn->>'at';
+  v_answer jsonb := p_turn->'answer';
+  v_run runs;
+BEGIN
+  -- The conversation first, like everything that locks more than one row of it: else this and a deletion wait for each other.
+  PERFORM 1 FROM conversations c JOIN runs r ON r.conversation_id = c.id WHERE r.id = (p_turn->>'run_id')::uuid FOR UPDATE OF c;
+  UPDATE runs SET status = p_turn->>'status', last_seq = (p_turn->>'last_seq')::int, error = nullif(p_turn->'error', 'null'),
+    provider = p_turn->>'provider', first_token_ms = (p_turn->>'first_token_ms')::int, latency_ms = (p_turn->>'latency_ms')::int,
+    finished_at = v_at
+  WHERE id = (p_turn->>'run_id')::uuid AND status = 'running'
+  RETURNING * INTO v_run;
+  IF NOT FOUND THEN RETURN; END IF;
+  UPDATE messages SET content = v_answer->>'content', extra = nullif(v_answer->'extra', 'null'), status = v_answer->>'status',
+    finish_reason = v_answer->>'finish_reason', usage = nullif(v_answer->'usage', 'null'),
+    cost_nanos = (v_answer->>'cost_nanos')::bigint, completed_at = v_at
+  WHERE id = v_run.message_id;
+  DELETE FROM run_checkpoints WHERE run_id = v_run.id;
+  UPDATE conversations SET updated_at = v_at WHERE id = v_run.conversation_id;
 END $$;
