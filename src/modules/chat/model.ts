@@ -128,7 +128,7 @@ export const Regenerate = t.Object(
     examples: [
       {
         conversation_id: '0199c0de-0000-7000-8000-000000000001',
-        message_id: '0199c0de-0000-7000-8000-000000000002',
+        message_id: '0199c0de-0000-7000-8000-000000000003',
         stream: true,
       },
     ],
