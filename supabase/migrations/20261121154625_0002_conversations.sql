@@ -5,7 +5,7 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm;
 -- The words of a text in English and Russian, and whose they are: with the owner among the words, one index answers
 -- "this person's messages that say so". What follows the first 100,000 characters is not searched (a tsvector holds 1 MB).
 CREATE FUNCTION search_words(p_user uuid, p_text text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT array_to_tsvector(ARRAY['u:' || p_user]) || to_tsvector('pg_catalog.english'::regconfig, left(p_text, 100000))
+  SELECT array_to_tsvector(ARRAY['u:' || coalesce(p_user::text, '')]) || to_tsvector('pg_catalog.english'::regconfig, left(p_text, 100000))
     || to_tsvector('pg_catalog.russian'::regconfig, left(p_text, 100000))
 $$;
 --> statement-breakpoint
@@ -315,4 +315,4 @@ revoke execute on function public.save_answer from public, anon, authenticated;
 
 create schema if not exists drizzle;
 create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint);
-insert into drizzle.__drizzle_migrations (hash, created_at) values ('4dc861a114ceca59a877814847820821f0b59235b9fa0770dc13093abf05cf07', 1795275985629);
+insert into drizzle.__drizzle_migrations (hash, created_at) values ('2937bd5ddf6f2b194f2edcb3333d3a4adf2eee04d81c806979adebe4ef5d711f', 1795275985629);

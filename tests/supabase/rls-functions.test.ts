@@ -26,7 +26,10 @@ describe('every function', () => {
     const { rows } = await two.database.pool.query(
       `select oid::regprocedure::text as id, proname as name,
          array(select format_type(t, null) from unnest(proargtypes) t) as args
-       from pg_proc where pronamespace = 'public'::regnamespace and (${condition}) order by 1`,
+       from pg_proc where pronamespace = 'public'::regnamespace and (${condition})
+         -- Those of extensions reckon with what they are given and read no table.
+         and not exists (select from pg_depend where objid = pg_proc.oid and deptype = 'e')
+       order by 1`,
     )
     return rows
   }

@@ -53,5 +53,16 @@ export async function fill(pool: Pool): Promise<Rows> {
     [run, TENANT, user, conversation, answer, branch, at],
   )
   await sql('insert into run_checkpoints (run_id, seq, text) values ($1, 1, $2)', [run, canary])
+  await sql(
+    `insert into feedback (id, tenant_id, user_id, conversation_id, message_id, comment, snapshot, created_at, updated_at)
+     values (gen_random_uuid(), $1, $2, $3, $4, $5, '{}', $6, $6)`,
+    [TENANT, user, conversation, answer, canary, at],
+  )
+  await sql(`insert into deletions (user_id, kind, id, conversation_id, at) values ($1, 'message', $2, $3, $4)`, [
+    user,
+    randomUUID(),
+    conversation,
+    at,
+  ])
   return { user, conversation, branch, question, answer }
 }

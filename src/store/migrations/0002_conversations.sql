@@ -3,7 +3,7 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm;
 -- The words of a text in English and Russian, and whose they are: with the owner among the words, one index answers
 -- "this person's messages that say so". What follows the first 100,000 characters is not searched (a tsvector holds 1 MB).
 CREATE FUNCTION search_words(p_user uuid, p_text text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT array_to_tsvector(ARRAY['u:' || p_user]) || to_tsvector('pg_catalog.english'::regconfig, left(p_text, 100000))
+  SELECT array_to_tsvector(ARRAY['u:' || coalesce(p_user::text, '')]) || to_tsvector('pg_catalog.english'::regconfig, left(p_text, 100000))
     || to_tsvector('pg_catalog.russian'::regconfig, left(p_text, 100000))
 $$;
 --> statement-breakpoint
