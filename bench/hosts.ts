@@ -111,6 +111,8 @@ export class ChatServer extends Host {
   protected readonly script = 'src/index.ts'
   readonly #dataDir: string
   readonly #secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')
+  /** Of the bench's account. */
+  readonly email = `bench-${crypto.randomUUID()}@example.com`
   #key: string | undefined
 
   constructor(
@@ -123,6 +125,10 @@ export class ChatServer extends Host {
 
   override get key(): string {
     return this.#key ?? ''
+  }
+
+  get headers(): Record<string, string> {
+    return { authorization: `Bearer ${this.key}`, 'content-type': 'application/json' }
   }
 
   protected env(): Record<string, string> {
@@ -145,7 +151,7 @@ export class ChatServer extends Host {
 
   async #newKey(): Promise<string> {
     const account = {
-      email: `bench-${crypto.randomUUID()}@example.com`,
+      email: this.email,
       password: crypto.randomUUID(),
       name: 'Bench',
     }

@@ -1,4 +1,6 @@
-/** How much is measured: the full run takes at most six minutes, the quick one is a smoke test of one minute. */
+import type { LibrarySize } from './lib/library'
+
+/** How much is measured: the full run takes at most ten minutes, the quick one is a smoke test of one minute. */
 
 /** A load under which time to first token and lateness per frame are compared, in interleaved rounds. */
 export interface Scenario {
@@ -41,6 +43,8 @@ export interface Plan {
     readonly rampSeconds: number
     readonly settleSeconds: number
   }
+  /** Timed requests of each kind, in a database of this size. */
+  readonly library: { readonly requests: number; readonly size: LibrarySize }
   readonly soak: {
     readonly first: number
     readonly all: number
@@ -85,7 +89,7 @@ const arrivals = {
 } as const
 
 export const full: Plan = {
-  budgetSeconds: 340,
+  budgetSeconds: 580,
   restarts: 3,
   settleSeconds: 2,
   scenarios: [
@@ -97,6 +101,7 @@ export const full: Plan = {
   throughput: { rounds: 2, seconds: 1, concurrency: 32, tokens: 100 },
   hold: { streams: 1000, seconds: 10, rampSeconds: 3, tokensPerSecond: 20 },
   idle: { streams: 1000, warmup: 200, rampSeconds: 2, settleSeconds: 2 },
+  library: { requests: 200, size: { people: 1000, messagesEach: 100, listed: 5000, long: 10_000, exportMb: 100 } },
   soak: { first: 2_000, all: 10_000, tokens: 10, concurrency: 32 },
 }
 
@@ -112,5 +117,6 @@ export const quick: Plan = {
   throughput: { rounds: 1, seconds: 0.3, concurrency: 16, tokens: 100 },
   hold: { streams: 100, seconds: 1, rampSeconds: 0.3, tokensPerSecond: 20 },
   idle: { streams: 100, warmup: 50, rampSeconds: 0.3, settleSeconds: 0.3 },
+  library: { requests: 20, size: { people: 20, messagesEach: 20, listed: 100, long: 1000, exportMb: 2 } },
   soak: { first: 50, all: 250, tokens: 10, concurrency: 16 },
 }

@@ -5,6 +5,7 @@ import { type Machine, root } from './lib/machine'
 import type { HoldRow } from './phases/hold'
 import type { IdleRow } from './phases/idle'
 import type { LatencyRow, Spread } from './phases/latency'
+import type { LibraryRow } from './phases/library'
 import type { SoakRow } from './phases/soak'
 import type { StartRow } from './phases/start'
 import type { ThroughputRow } from './phases/throughput'
@@ -20,6 +21,7 @@ export interface Results {
   readonly throughput: readonly ThroughputRow[]
   readonly hold: readonly HoldRow[]
   readonly idle: readonly IdleRow[]
+  readonly library: readonly LibraryRow[]
   readonly soak: readonly SoakRow[]
   readonly problems: readonly string[]
   /** Measurements the time budget had no room for. */
@@ -56,6 +58,7 @@ function markdown(results: Results): string {
     throughput(results),
     hold(results),
     memory(results),
+    library(results),
     start(results),
   ]
   return `${[intro.join('\n'), ...parts, notes('Problems', results.problems), notes('Left out for lack of time', results.leftOut)].filter((part) => part !== '').join('\n\n')}\n`
@@ -193,6 +196,22 @@ function memory({ idle, soak, hold: held }: Results): string {
     'peak, MB',
   ]
   return table('Memory: idle streams, and short streams one after another', columns, lines)
+}
+
+function library({ library: rows, plan }: Results): string {
+  const { people, messagesEach } = plan.library.size
+  return table(
+    `A database of ${people} people with ${10 * messagesEach} messages each, on Postgres; from asking to the last byte`,
+    ['', 'p50, ms', 'p95, ms', 'figure', 'at most', 'met'],
+    rows.map(({ what, p50, p95, figure, unit, atMost }) => [
+      what,
+      fixed(p50, 2),
+      fixed(p95, 2),
+      `${fixed(figure, 2)} ${unit}`,
+      atMost === undefined ? '–' : `${atMost} ${unit}`,
+      atMost === undefined ? '–' : figure <= atMost ? 'yes' : 'no',
+    ]),
+  )
 }
 
 function start({ start: rows }: Results): string {

@@ -21,6 +21,12 @@ export class Samples {
     this.#values[this.#length++] = value
   }
 
+  /** The value below which this share of all lies; 0 when there are none. */
+  quantile(q: number): number {
+    const sorted = this.#values.slice(0, this.#length).sort()
+    return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? 0
+  }
+
   summary(): Summary {
     const sorted = this.#values.slice(0, this.#length).sort()
     const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? 0
