@@ -1,14 +1,25 @@
 import { cors } from '@elysiajs/cors'
 import { Elysia } from 'elysia'
+import { observatoryError } from './dialects/observatory'
 import { openAiError, openAiStatus } from './dialects/openai'
 import { accounts } from './modules/accounts'
+import { batch } from './modules/batch'
+import { branches } from './modules/branches'
 import { chat } from './modules/chat'
 import { isOpenAi } from './modules/chat/model'
 import { conversations } from './modules/conversations'
+import { exports } from './modules/exports'
+import { feedback } from './modules/feedback'
 import { health } from './modules/health'
+import { imports } from './modules/imports'
 import { keys } from './modules/keys'
+import { messages } from './modules/messages'
 import { models } from './modules/models'
+import { observatory } from './modules/observatory'
 import { runs } from './modules/runs'
+import { search } from './modules/search'
+import { stats } from './modules/stats'
+import { sync } from './modules/sync'
 import { auth } from './plugins/auth'
 import { body } from './plugins/body'
 import { clientAddress } from './plugins/client-address'
@@ -47,15 +58,26 @@ export function createApp(services: Services) {
     .use(keys(identity, services.keys))
     .use(chat(identity, services.chat))
     .use(runs(identity, services.runs))
+    .use(search(identity, services.search))
+    .use(stats(identity, services.stats))
+    .use(sync(identity, services.sync))
     .use(conversations(identity, services.conversations))
+    .use(batch(identity, services.batch))
+    .use(exports(identity, services.exports))
+    .use(imports(identity, services.imports))
+    .use(branches(identity, services.branches))
+    .use(messages(identity, services.messages))
+    .use(feedback(identity, services.feedback))
+    .use(observatory(identity, services.observatory))
     .use(models(identity, services.models, services.store.wallets))
 }
 
 /** The type that Eden clients are made from. */
 export type App = ReturnType<typeof createApp>
 
-/** Surfaces that OpenAI clients talk to answer failures in their words. */
+/** Surfaces that clients of other systems talk to answer failures in their words. */
 const dialect: ErrorsOptions['dialect'] = ({ path, body: sent }, error, requestId) => {
+  if (/^\/api\/v1\/conversations(?:\/|$)/.test(path)) return { status: error.status, body: observatoryError(error) }
   const openAi = path === '/v1/models' || (path === '/v1/chat/completions' && isOpenAi(sent))
   return openAi ? { status: openAiStatus(error), body: openAiError(error, requestId) } : undefined
 }
@@ -73,7 +95,9 @@ const corsOptions = (origins: string[]) => ({
     'idempotency-key',
     'if-match',
     'last-event-id',
+    'traceparent',
+    'tracestate',
   ],
-  exposeHeaders: ['x-request-id', 'etag', 'retry-after', 'idempotency-replayed'],
+  exposeHeaders: ['x-request-id', 'etag', 'retry-after', 'idempotency-replayed', 'x-export-id', 'content-disposition'],
   maxAge: 600,
 })

@@ -16,11 +16,23 @@ import { LoginLimiter } from './modules/accounts/login-limiter'
 import { Passwords } from './modules/accounts/passwords'
 import { Accounts } from './modules/accounts/service'
 import { SupabaseSignIn } from './modules/accounts/supabase'
+import { Batch } from './modules/batch/service'
+import { Branches } from './modules/branches/service'
 import { Chat } from './modules/chat/service'
+import { conversationJson, messageJson } from './modules/conversations/model'
 import { Conversations } from './modules/conversations/service'
+import { Exports } from './modules/exports/service'
+import { Feedback } from './modules/feedback/service'
 import { type Dependency, Health } from './modules/health/service'
+import { Imports } from './modules/imports/service'
 import { Keys } from './modules/keys/service'
+import { Messages } from './modules/messages/service'
+import { Observatory } from './modules/observatory/service'
+import { runJson } from './modules/runs/model'
 import { Runs } from './modules/runs/service'
+import { Search } from './modules/search/service'
+import { Stats } from './modules/stats/service'
+import { Sync } from './modules/sync/service'
 import { Metrics } from './plugins/metrics'
 import { MemoryRunLog } from './runs/memory'
 import type { Store } from './store/port'
@@ -61,6 +73,18 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     now,
   })
 
+  const chat = new Chat({
+    store,
+    runs,
+    models,
+    instanceId,
+    maxContextMessages: config.llm.maxContextMessages,
+    minBalance: config.minBalance,
+    now,
+  })
+  const conversations = new Conversations(store, runs, now)
+  const feedback = new Feedback(store, now)
+
   return {
     config,
     store,
@@ -73,16 +97,23 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
       ? new SupabaseSignIn({ ...config.supabaseAuth, limiter, forget: (hash) => accounts.forget(hash) })
       : accounts,
     keys: new Keys(store, accounts, now),
-    chat: new Chat({
+    chat,
+    conversations,
+    branches: new Branches({ store, conversations, runs, now }),
+    messages: new Messages({ store, conversations, chat, runs, now }),
+    batch: new Batch({
       store,
       runs,
-      models,
-      instanceId,
-      maxContextMessages: config.llm.maxContextMessages,
-      minBalance: config.minBalance,
+      key: new Uint8Array(hkdfSync('sha256', signingKey, '', 'batch-confirmation/v1', 32)),
       now,
     }),
-    conversations: new Conversations(store, runs, now),
+    exports: new Exports({ store, now, onFault: (message, err) => log.error({ err }, message) }),
+    imports: new Imports(store, now),
+    feedback,
+    observatory: new Observatory({ store, conversations, chat, runs, feedback, models, now }),
+    search: new Search(store),
+    stats: new Stats(store, now),
+    sync: new Sync(store, { conversation: conversationJson, message: messageJson, run: runJson }),
     health: new Health(dependencies({ store, redis, models })),
     info: {
       name: pkg.name,

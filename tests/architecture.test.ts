@@ -36,7 +36,11 @@ const RULES: Rule[] = [
   { files: /^(log|errors)$/, may: [], elysia: false },
   { files: /^modules\/\w+\/index$/, may: ['own', 'dialects', 'plugins/auth', 'plugins/docs', ...PURE], elysia: true },
   // Words that several features share stand beside them.
-  { files: /^modules\/(\w+\/model|paging)$/, may: ['own', 'modules/paging', ...PURE], elysia: true },
+  {
+    files: /^modules\/(\w+\/model|paging|shapes)$/,
+    may: ['own', 'modules/paging', 'modules/shapes', ...PURE],
+    elysia: true,
+  },
   { files: /^modules\//, may: ['own', ...PURE], elysia: false },
   { files: /^plugins\//, may: ['own', ...PURE], elysia: true },
   { files: /^(llm|runs|store|cache|agent-runtime)\//, may: ['own', ...PURE], elysia: false },

@@ -126,8 +126,12 @@ const requestsOf = (blocks: Block[]): string[] =>
 
 /** Served, but no part of the API. */
 const HIDDEN = new Set(['GET /docs', 'GET /openapi.json', 'GET /'])
-/** Settings of others: Bun's, Railway's, the benchmark's. */
-const FOREIGN = ['BUN_CONFIG_MAX_HTTP_REQUESTS', 'RAILWAY_RUN_UID', 'BENCH_DATABASE_URL']
+/** Settings of others: Bun's, Railway's, the benchmark's, the LLM Observatory's. */
+const FOREIGN = [
+  ...['BUN_CONFIG_MAX_HTTP_REQUESTS', 'RAILWAY_RUN_UID', 'BENCH_DATABASE_URL'],
+  ...['ANTHROPIC_API_KEY', 'DEFAULT_PROVIDER', 'OPENAI_DEFAULT_MODEL', 'MAX_TOKENS', 'DB_ECHO'],
+  ...['SECRET_KEY', 'JWT_SECRET'],
+]
 
 /** Every name that `loadConfig` asks its environment for, with the embedded store and with a Supabase project. */
 function settings(): Set<string> {

@@ -148,9 +148,16 @@ async function rowsOf({ userId }: Owned): Promise<string> {
   return JSON.stringify(rows)
 }
 
+/** What some addresses must say besides. */
+const QUERIES: Record<string, (owner: Owned) => string> = {
+  search: ({ marker }) => `?q=${marker}`,
+  stream: () => '?message=hello',
+  compare: ({ branch }) => `?a=${branch}&b=${branch}`,
+}
+
 async function ask({ method, path, body }: (typeof operations)[number], owner: Owned, token: string | undefined) {
   const json = method === 'GET' ? undefined : bodyFor(body, owner)
-  const query = path.endsWith('/search') ? `?q=${owner.marker}` : path.endsWith('/stream') ? '?message=hello' : ''
+  const query = QUERIES[path.split('/').at(-1) ?? '']?.(owner) ?? ''
   const answer = await app.call((await concrete(path, owner)) + query, { method, token, json })
   return { status: answer.status, text: await answer.text(), ok: answer.ok }
 }

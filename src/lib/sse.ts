@@ -13,10 +13,10 @@ const OPEN = encoder.encode(': open\n\n')
 const HEARTBEAT = encoder.encode(': hb\n\n')
 
 /**
- * One event. `data` must be one line (JSON always is); `id` is the number a client may resume after.
+ * One event. `data` must be one line (JSON always is); `id` is what a client may resume after, a number or a word of ours.
  * The event name is from a closed set, so that nothing a model says can become one.
  */
-export const sseFrame = (data: string, id?: number, event?: 'restart'): string =>
+export const sseFrame = (data: string, id?: number | `${string}:${number}`, event?: 'restart'): string =>
   `${id === undefined ? '' : `id: ${id}\n`}${event ? `event: ${event}\n` : ''}data: ${data}\n\n`
 
 export interface SseOptions {

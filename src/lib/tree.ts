@@ -23,6 +23,15 @@ export function fromChatMessage({ role, content, ...rest }: ChatMessage): Stored
   }
 }
 
+/** What goes beside an edited text: the parts that are no text stay, and the new text stands where the first one stood. */
+export function withText(extra: Stored['extra'], text: string): Stored['extra'] {
+  if (!Array.isArray(extra?.content)) return extra
+  const parts: unknown[] = extra.content
+  const at = parts.findIndex(hasText)
+  const others = parts.filter((part) => !hasText(part))
+  return { ...extra, content: others.toSpliced(Math.max(0, at), 0, { type: 'text', text }) }
+}
+
 /** The text of a message's content: a string, or the text parts of a list. */
 export function textOf(content: unknown): string {
   if (typeof content === 'string') return content

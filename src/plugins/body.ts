@@ -12,11 +12,27 @@ export const body = ({ maxBytes }: { maxBytes: number }) =>
     if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
     const bytes = await readAll(request, maxBytes)
     if (bytes.length === 0) return null
+    if (isPacked(headers['content-encoding'], bytes)) {
+      throw new AppError(
+        'UNSUPPORTED_MEDIA_TYPE',
+        'Send the body unpacked: compressed bodies and archives are not opened',
+      )
+    }
+    if (NDJSON.test(type ?? '')) return parseLines(decode(bytes))
     if (type !== 'application/json' && !type?.endsWith('+json')) {
       throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as JSON, with Content-Type: application/json')
     }
     return parse(decode(bytes))
   })
+
+/** One JSON value per line; becomes the list of them. */
+const NDJSON = /^application\/(?:x-)?(?:ndjson|jsonl|jsonlines)$/
+
+/** gzip and zip, said or seen: a small one may hold more than any memory. */
+const isPacked = (encoding: string | undefined, [first, second, third]: Uint8Array) =>
+  !/^(?:identity)?$/i.test(encoding ?? '') ||
+  (first === 0x1f && second === 0x8b) ||
+  (first === 0x50 && second === 0x4b && third !== undefined && third < 8)
 
 const tooLarge = (max: number) =>
   new AppError('PAYLOAD_TOO_LARGE', `The body is larger than the ${max} bytes allowed here`)
@@ -54,6 +70,8 @@ function parse(text: string): unknown {
     throw new AppError('BAD_REQUEST', `The body is not valid JSON: ${reason}`)
   }
 }
+
+const parseLines = (text: string): unknown[] => text.split('\n').flatMap((line) => (line.trim() ? [parse(line)] : []))
 
 /** The deepest bracket outside strings. One pass, because a parser that recurses must not see the text before. */
 function depthOf(text: string): number {

@@ -2,12 +2,15 @@ import { AppError } from '../errors'
 import { JsonClient, type JsonClientOptions } from '../lib/json-client'
 import { Answers } from './edge/answers'
 import { EdgeApi } from './edge/api'
+import { EdgeBranches } from './edge/branches'
 import { EdgeConversations } from './edge/conversations'
+import { EdgeMessages } from './edge/messages'
 import { Outbox } from './edge/outbox'
 import { ProfileWallets, SupabaseTables } from './edge/rest'
 import { EdgeRuns } from './edge/runs'
 import { EdgeTurns } from './edge/turns'
-import type { AccountStore, KeyStore, Store, User } from './port'
+import { Wholes } from './edge/whole'
+import type { AccountStore, FeedbackStore, KeyStore, Store, User } from './port'
 
 export interface EdgeFunctionOptions {
   /** Of the function, `…/conversation-manager` included. */
@@ -46,6 +49,7 @@ export function edgeStore(options: EdgeFunctionOptions): Store {
   const tables = new SupabaseTables(client('Supabase', `${supabaseUrl}/rest/v1`))
   const answers = new Answers({ api, outbox: new Outbox(dataDir), now: () => new Date(), onFault, onWaiting })
   const runs = new EdgeRuns()
+  const wholes = new Wholes({ api, answers })
   const wallets = new ProfileWallets(tables, minBalance)
   // Tells which function it is; until it has answered it counts as an older one.
   api.ping().catch((error) => onFault('The Edge Function does not answer yet', error))
@@ -54,9 +58,17 @@ export function edgeStore(options: EdgeFunctionOptions): Store {
     accounts,
     keys,
     wallets,
-    conversations: new EdgeConversations({ api, answers, runs, tables }),
+    conversations: new EdgeConversations({ api, answers, runs, tables, wholes }),
+    branches: new EdgeBranches({ api, answers, wholes }),
+    messages: new EdgeMessages({ api, answers, wholes }),
     turns: new EdgeTurns({ api, answers, runs, wallets }),
     runs,
+    bulk: { select: noBulk, update: noBulk, remove: noBulk },
+    archive: { find: noBulk, outline: noBulk, messages: noBulk, holder: noBulk, write: noBulk },
+    feedback,
+    search: { find: noSearch },
+    stats: { of: noStats },
+    sync: { changes: noSync },
     ping: () => api.ping(),
     async close() {
       answers.close()
@@ -69,6 +81,10 @@ const absent = (sentence: string) => async () => {
 }
 const noAccounts = absent('Sign-in is a matter of the Supabase project: call Supabase Auth, or set ACCOUNTS=supabase')
 const noKeys = absent('API keys are kept in a database of this server: set DATABASE_URL and STORE=postgres')
+const noSearch = absent('Search needs a database of this server: set DATABASE_URL and STORE=postgres')
+const noStats = absent('Statistics need a database of this server: set DATABASE_URL and STORE=postgres')
+const noSync = absent('A feed of changes needs a database of this server: set DATABASE_URL and STORE=postgres')
+const noBulk = absent('Many conversations at once need a database of this server: set DATABASE_URL and STORE=postgres')
 
 /** People are Supabase's: whoever has a valid token of the project is who the token says. */
 const accounts: AccountStore = {
@@ -84,6 +100,16 @@ const accounts: AccountStore = {
   findBySession: async () => undefined,
   revokeByRefresh: async () => undefined,
   revokeSession: async () => {},
+}
+
+const noFeedback = absent('Feedback is kept in a database of this server: set DATABASE_URL and STORE=postgres')
+
+const feedback: FeedbackStore = {
+  put: noFeedback,
+  find: noFeedback,
+  list: noFeedback,
+  remove: noFeedback,
+  byModel: noFeedback,
 }
 
 const keys: KeyStore = { create: noKeys, list: noKeys, remove: noKeys, findUser: async () => undefined }

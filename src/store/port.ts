@@ -1,6 +1,8 @@
-import type { MessageStatus, RunStatus } from './schema'
+import type { Day } from '../lib/days'
+import type { Snippet } from '../lib/snippet'
+import type { FeedbackKind, MessageStatus, RunStatus } from './schema'
 
-export type { MessageStatus, RunStatus }
+export type { FeedbackKind, MessageStatus, RunStatus }
 
 /** Whose rows a call may see. Someone else's row does not exist for it. */
 export interface Owner {
@@ -140,14 +142,116 @@ export interface PlacedMessage extends Message {
   }
 }
 
+/** An empty conversation: its one branch "Main" ends nowhere yet. */
+export interface NewConversation
+  extends Pick<
+    Conversation,
+    'id' | 'title' | 'titleSource' | 'model' | 'systemPrompt' | 'settings' | 'metadata' | 'tags'
+  > {
+  /** Of the branch "Main". */
+  branchId: string
+  at: Date
+}
+
 export interface ConversationPatch {
   title?: string
   model?: string | null
   systemPrompt?: string | null
+  settings?: Record<string, unknown> | null
+  metadata?: Record<string, unknown> | null
+  tags?: string[]
+  /** Pinning what is pinned keeps the time it was. */
+  pinned?: boolean
+  archived?: boolean
+}
+
+/** Which conversations to list; what is absent does not matter. */
+export interface ConversationFilter {
+  model?: string | undefined
+  createdAfter?: Date | undefined
+  createdBefore?: Date | undefined
+  /** More than one branch. */
+  hasBranches?: boolean | undefined
+  minMessages?: number | undefined
+  maxMessages?: number | undefined
+  pinned?: boolean | undefined
+  archived?: boolean | undefined
+  tag?: string | undefined
+  /** Has these among its own data. */
+  metadata?: Record<string, string> | undefined
+  /** A part of the title, in letters of any size. */
+  q?: string | undefined
+  /** Without it the pinned ones first, then the one changed last. */
+  sort?: { by: 'updatedAt' | 'createdAt' | 'title'; descending: boolean } | undefined
+}
+
+/** The counts are null where counting would read every conversation as a whole. */
+export interface ListedConversation extends Conversation {
+  messageCount: number | null
+  branchCount: number | null
+}
+
+export interface ConversationStats {
+  messages: number
+  branches: number
+  /** Messages of the assistant, finished or not. */
+  answers: number
+  promptTokens: number
+  completionTokens: number
+  totalTokens: number
+  /** What is known of it: answers without a price are left out. */
+  costNanos: bigint
+  /** Most used first. */
+  models: { model: string; answers: number }[]
+  firstMessageAt: Date | null
+  lastMessageAt: Date | null
+}
+
+/** A named end of the tree. */
+export interface Branch {
+  id: string
+  conversationId: string
+  name: string
+  /** Where it forked off. */
+  parentMessageId: string | null
+  /** Null while the conversation is empty. */
+  leafId: string | null
+  /** Of the path from the root to its end. */
+  messageCount: number
+  /** The first 80 characters of its last message. */
+  preview: string
+  active: boolean
+  createdAt: Date
+  viewedAt: Date
+}
+
+/** When a write happens, and which state of the conversation it expects. */
+export interface WriteTerms {
+  rev?: number | undefined
+  at: Date
+}
+
+/** What a write made, and the conversation after it; `stale`: nothing was written, and this is the current state. */
+export type Written<T> =
+  | { outcome: 'done'; conversation: Conversation; value: T }
+  | { outcome: 'stale'; conversation: Conversation }
+
+export interface Comparison {
+  /** How many messages both paths begin with, and the last of these. */
+  commonLength: number
+  lastCommonId: string | null
+  /** What each has beyond: one page, and how many there are. */
+  a: { items: Message[]; total: number }
+  b: { items: Message[]; total: number }
 }
 
 export interface ConversationStore {
-  list(owner: Owner, page: { page: number; limit: number }): Promise<{ items: Conversation[]; total: number }>
+  list(
+    owner: Owner,
+    options: { page: number; limit: number } & ConversationFilter,
+  ): Promise<{ items: ListedConversation[]; total: number }>
+  /** @throws AppError CONFLICT when the id is taken. */
+  create(owner: Owner, conversation: NewConversation): Promise<Conversation>
   find(owner: Owner, id: string): Promise<Conversation | undefined>
   /**
    * One page of the path from the root to `leafId` (default: the active leaf), oldest first; page 1 is the newest end.
@@ -161,6 +265,13 @@ export interface ConversationStore {
   /** The same path, bare: for comparing it with what a client sent. Oldest first, at most `limit` from the root. */
   prefix(owner: Owner, id: string, limit: number): Promise<Message[] | undefined>
   findMessage(owner: Owner, id: string): Promise<Message | undefined>
+  /** Every message of every branch, oldest first; one page of them. At most 1000 branches, in the order of their making. */
+  tree(
+    owner: Owner,
+    id: string,
+    page: { page: number; limit: number },
+  ): Promise<{ conversation: Conversation; branches: Branch[]; items: PlacedMessage[]; total: number } | undefined>
+  stats(owner: Owner, id: string): Promise<ConversationStats | undefined>
   /** @returns undefined when it is not the owner's; `stale` with the current state when `rev` is given and differs. */
   update(
     owner: Owner,
@@ -168,7 +279,82 @@ export interface ConversationStore {
     patch: ConversationPatch,
     options: { rev?: number | undefined; at: Date },
   ): Promise<{ outcome: 'updated' | 'stale'; conversation: Conversation } | undefined>
-  remove(owner: Owner, id: string): Promise<boolean>
+  /** Also writes down that it is gone, for devices that have not heard of it, where changes are kept. */
+  remove(owner: Owner, id: string, at?: Date): Promise<boolean>
+}
+
+/** Writes are one transaction each, move `rev`, and answer undefined for what is not the owner's. */
+export interface BranchStore {
+  /** In the order of their making. */
+  list(
+    owner: Owner,
+    conversationId: string,
+    page: { page: number; limit: number },
+  ): Promise<{ items: Branch[]; total: number } | undefined>
+  /**
+   * A branch that ends at this message, from now on the active one; where one ends already, it is that one. When the
+   * conversation has a branch of this id, the call came before, and changes nothing.
+   * @throws AppError CONFLICT when the message is still being written.
+   */
+  create(
+    owner: Owner,
+    conversationId: string,
+    branch: { id: string; parentMessageId: string; name: string | undefined },
+    terms: WriteTerms,
+  ): Promise<Written<Branch> | undefined>
+  activate(owner: Owner, conversationId: string, id: string, terms: WriteTerms): Promise<Written<Branch> | undefined>
+  rename(
+    owner: Owner,
+    conversationId: string,
+    change: { id: string; name: string },
+    terms: WriteTerms,
+  ): Promise<Written<Branch> | undefined>
+  /**
+   * The branch, with the messages that no other branch has; the other one viewed last becomes active in its place.
+   * @returns the ids of these messages. @throws AppError CONFLICT for the last branch.
+   */
+  remove(owner: Owner, conversationId: string, id: string, terms: WriteTerms): Promise<Written<string[]> | undefined>
+  compare(
+    owner: Owner,
+    conversationId: string,
+    between: { a: string; b: string; page: number; limit: number },
+  ): Promise<Comparison | undefined>
+  /**
+   * Copies what one branch has beyond the other below the end of the other, which becomes active. Done again with the same
+   * `key`, it changes nothing and gives what it made. @throws AppError CONFLICT when either ends with an answer that is still
+   * being written.
+   */
+  merge(
+    owner: Owner,
+    conversationId: string,
+    between: { id: string; onto: string; key?: string | undefined },
+    terms: WriteTerms,
+  ): Promise<Written<{ branch: Branch; copied: number }> | undefined>
+}
+
+/** Single messages of the owner's conversations. Writes as in `BranchStore`. */
+export interface MessageStore {
+  find(owner: Owner, id: string): Promise<PlacedMessage | undefined>
+  /** Itself and the alternatives to it, oldest first. */
+  siblings(
+    owner: Owner,
+    id: string,
+    page: { page: number; limit: number },
+  ): Promise<{ items: PlacedMessage[]; total: number } | undefined>
+  /** Another message beside a user's message, at the end of the branch that is active from now on. */
+  edit(
+    owner: Owner,
+    id: string,
+    edited: { id: string; branchId: string; content: string; extra: Record<string, unknown> | null },
+    terms: WriteTerms,
+  ): Promise<Written<PlacedMessage> | undefined>
+  /** Of a message and all below it, those that are being written now. */
+  writing(owner: Owner, id: string): Promise<string[]>
+  /**
+   * A message and all below it. A branch that ended there ends at the message above, if none does yet, and is active
+   * if it was. @returns the ids of what is gone.
+   */
+  remove(owner: Owner, id: string, terms: WriteTerms): Promise<Written<string[]> | undefined>
 }
 
 /** A message to be written by `TurnStore.begin`; its parent is the one before it in the list. */
@@ -198,8 +384,8 @@ export interface BeginTurn {
   /** The conversation to make, or the one to go on with. */
   conversation:
     | { kind: 'new'; id: string; title: string; systemPrompt: string | null }
-    /** `parentId`: undefined = the active leaf; null = a new root. */
-    | { kind: 'existing'; id: string; parentId?: string | null | undefined }
+    /** `parentId`: undefined = the active leaf; null = a new root. `title`: for one that is empty and that nobody has named. */
+    | { kind: 'existing'; id: string; parentId?: string | null | undefined; title?: string | undefined }
   /** How many messages of the path come back as context. */
   maxContext: number
 }
@@ -257,6 +443,14 @@ export interface Run {
   fingerprint: string | null
   lastSeq: number
   error: Record<string, unknown> | null
+  /** Which provider answered; null while it is being asked, and where nobody kept it. */
+  provider: string | null
+  /** Milliseconds from the beginning to the first piece and to the end. */
+  firstTokenMs: number | null
+  latencyMs: number | null
+  /** W3C trace context of the request that began it. */
+  traceId: string | null
+  spanId: string | null
   createdAt: Date
   finishedAt: Date | null
 }
@@ -272,6 +466,8 @@ export interface TurnStore {
 
 export interface RunStore {
   find(owner: Owner, id: string): Promise<Run | undefined>
+  /** The runs that made these messages of a conversation, in no order; a message nobody made here has none. */
+  ofMessages(owner: Owner, conversationId: string, messageIds: string[]): Promise<Run[]>
   list(
     owner: Owner,
     options: { active: boolean; page: number; limit: number },
@@ -285,6 +481,226 @@ export interface RunStore {
   interruptOrphans(silentSeconds: number, at: Date): Promise<number>
   /** Says that this process is gone for good. */
   leave(instanceId: string): Promise<void>
+}
+
+/** What a person thinks of a message. */
+export interface Feedback {
+  id: string
+  conversationId: string
+  messageId: string
+  kind: FeedbackKind | null
+  /** 1 to 5. */
+  rating: number | null
+  tags: string[]
+  comment: string | null
+  metadata: Record<string, unknown> | null
+  /** What it was about, as it stood then. */
+  snapshot: Record<string, unknown>
+  /** The one that wrote the message. */
+  model: string | null
+  createdAt: Date
+  updatedAt: Date
+}
+
+export type NewFeedback = Omit<Feedback, 'createdAt' | 'updatedAt'> & { at: Date }
+
+/** How the answers of one model were liked; null for messages that no model wrote. */
+export interface ModelFeedback {
+  model: string | null
+  total: number
+  thumbsUp: number
+  thumbsDown: number
+  flags: number
+  /** How many gave a rating, and their mean. */
+  ratings: number
+  meanRating: number | null
+}
+
+export interface FeedbackStore {
+  /**
+   * The person's one opinion of the message: given again it replaces the older one as a whole, but keeps its id and when it
+   * was first given. @returns undefined when the owner has no such message in that conversation.
+   */
+  put(owner: Owner, feedback: NewFeedback): Promise<Feedback | undefined>
+  find(owner: Owner, messageId: string): Promise<Feedback | undefined>
+  /** All of a conversation, the one changed last first. */
+  list(
+    owner: Owner,
+    conversationId: string,
+    page: { page: number; limit: number },
+  ): Promise<{ items: Feedback[]; total: number }>
+  remove(owner: Owner, messageId: string): Promise<boolean>
+  /** Of a whole tenant, for its administrators: what was first given from `from` on and before `to`, by model. */
+  byModel(tenantId: string, period: { from: Date; to: Date }): Promise<ModelFeedback[]>
+}
+
+/** Which conversations something is done to: those that fit everything given; without anything, all of the owner's. */
+export interface Selection {
+  ids?: string[] | undefined
+  archived?: boolean | undefined
+  model?: string | undefined
+  createdBefore?: Date | undefined
+  tag?: string | undefined
+}
+
+/** A change of one of many conversations; what is absent stays as it is. */
+export interface BulkChange {
+  id: string
+  title?: string | undefined
+  model?: string | null | undefined
+  tags?: string[] | undefined
+  archived?: boolean | undefined
+  pinned?: boolean | undefined
+}
+
+export interface BulkStore {
+  /** Those that fit, by id. */
+  select(owner: Owner, selection: Selection): Promise<{ id: string; title: string }[]>
+  /**
+   * Makes the changes (at most one for each id) in one transaction. With `allOrNothing` nothing is changed unless every
+   * conversation is there. @returns the ids that are there.
+   */
+  update(owner: Owner, changes: BulkChange[], options: { allOrNothing: boolean; at: Date }): Promise<Set<string>>
+  /** Removes them in one transaction and leaves word for other devices. @returns the ids that were there. */
+  remove(owner: Owner, ids: string[], at: Date): Promise<string[]>
+}
+
+export interface ArchivedBranch {
+  id: string
+  name: string
+  parentMessageId: string | null
+  /** Null while the conversation is empty. */
+  leafId: string | null
+  createdAt: Date
+  viewedAt: Date
+}
+
+/** A whole conversation to be written at once. */
+export interface ArchivedTree {
+  conversation: Omit<Conversation, 'activeBranchId' | 'rev'>
+  branches: ArchivedBranch[]
+  /** Parents before their children, every parent among them. */
+  messages: Omit<Message, 'conversationId'>[]
+}
+
+/** Conversations as they leave and come in: with everything, hidden branches included. */
+export interface ArchiveStore {
+  find(owner: Owner, id: string): Promise<{ conversation: Conversation; branches: ArchivedBranch[] } | undefined>
+  /** Every message by id, without its text; `size` is about how many bytes it has. Empty for what is not the owner's. */
+  outline(owner: Owner, id: string): Promise<{ id: string; parentId: string | null; size: number }[]>
+  /** These messages of one conversation, in the order of the ids; what is gone meanwhile is left out. */
+  messages(owner: Owner, conversationId: string, ids: string[]): Promise<Message[]>
+  /** Whether a conversation of this id is the owner's, somebody else's, or nobody's. */
+  holder(owner: Owner, id: string): Promise<'owner' | 'other' | 'nobody'>
+  /**
+   * Writes a tree in one transaction, with `rev` 1. `exists`: the owner has this conversation already, nothing is changed.
+   * `taken`: an id in it belongs to something else, nothing is changed.
+   */
+  write(owner: Owner, tree: ArchivedTree): Promise<'written' | 'exists' | 'taken'>
+}
+
+/** What is looked for in titles and in every message, hidden branches included; what is absent does not matter. */
+export interface SearchQuery {
+  /** As a person types it: words, "a phrase", this or that, -without. A thousand characters at most. */
+  q: string
+  /** The conversation's. */
+  model?: string | undefined
+  /** Written then or later, and before. A title is as old as its conversation. */
+  from?: Date | undefined
+  before?: Date | undefined
+  minMessages?: number | undefined
+  /** Titles are nobody's message: with it they are left out. */
+  role?: Message['role'] | undefined
+}
+
+export interface SearchMatch {
+  /** Null for the title. */
+  messageId: string | null
+  role: Message['role'] | null
+  createdAt: Date
+  snippet: Snippet
+}
+
+export interface FoundConversation {
+  conversation: Pick<Conversation, 'id' | 'title' | 'model' | 'updatedAt'>
+  /** Comparable within one answer only. */
+  score: number
+  /** The best three. */
+  matches: SearchMatch[]
+}
+
+export interface SearchResult {
+  /** How they were found: by words; else as a part of the text; else because it is written much like this. */
+  method: 'words' | 'substring' | 'similar'
+  /** The best first. */
+  items: FoundConversation[]
+  total: number
+  /** More matched than were counted: there may be more conversations. */
+  totalIsEstimate: boolean
+  /** How many of all conversations found have this model, the most first; and a match of this month, the latest first. */
+  models: { model: string | null; conversations: number }[]
+  months: { month: string; conversations: number }[]
+}
+
+export interface SearchStore {
+  /** @throws AppError UPSTREAM_UNAVAILABLE when it would take too long. */
+  find(owner: Owner, query: SearchQuery, page: { page: number; limit: number }): Promise<SearchResult>
+}
+
+/** Everything of one person, in numbers. */
+export interface UserStats extends Omit<ConversationStats, 'models'> {
+  conversations: number
+  archived: number
+  /** The most used first, twenty at most. */
+  models: { model: string; answers: number; totalTokens: number; costNanos: bigint }[]
+  /** Of each day asked for. */
+  days: { date: string; messages: number; answers: number; totalTokens: number; costNanos: bigint }[]
+  /** The five conversations with the most messages. */
+  mostActive: { id: string; title: string; messages: number; lastMessageAt: Date }[]
+}
+
+export interface StatsStore {
+  /** @param days in order, each beginning where the one before it ends; the last one does not end. */
+  of(owner: Owner, options: { days: Day[] }): Promise<UserStats>
+}
+
+/** Something that is gone. With a conversation all its messages are. */
+export interface Deletion {
+  kind: 'conversation' | 'message'
+  id: string
+  conversationId: string
+  at: Date
+}
+
+/** How far somebody has read the changes. Numbers are those of the database's transactions, as decimal digits. */
+export interface SyncCursor {
+  /** What changed in this transaction or a later one is read. */
+  from: string
+  /** The `from` of the next reading, once this one is at its end. */
+  next: string
+  /** The last row of an unfinished reading: of which kind, and the two values that its kind is sorted by. */
+  after: { kind: 'deletion' | 'conversation' | 'message'; key: [string, string] | null } | null
+}
+
+export interface Changes {
+  deletions: Deletion[]
+  conversations: Conversation[]
+  /** By conversation. */
+  messages: Message[]
+  /** Those that made these messages. */
+  runs: Run[]
+  cursor: SyncCursor
+  /** There is more to read now. */
+  more: boolean
+}
+
+export interface SyncStore {
+  /**
+   * One page of what changed since `cursor`: deletions, then conversations, then messages, `limit` of them together; without
+   * a cursor everything there is. Whoever applies all pages has what was there when the first of them was read, or newer.
+   * A row may come again. @returns `reset` when the cursor is not of this database, or of one that was set back.
+   */
+  changes(owner: Owner, options: { cursor: SyncCursor | undefined; limit: number }): Promise<Changes | 'reset'>
 }
 
 /** What a person may spend, and with whose key. */
@@ -309,8 +725,16 @@ export interface Store {
   readonly keys: KeyStore
   readonly wallets: WalletStore
   readonly conversations: ConversationStore
+  readonly branches: BranchStore
+  readonly messages: MessageStore
   readonly turns: TurnStore
   readonly runs: RunStore
+  readonly bulk: BulkStore
+  readonly archive: ArchiveStore
+  readonly feedback: FeedbackStore
+  readonly search: SearchStore
+  readonly stats: StatsStore
+  readonly sync: SyncStore
   /** Resolves when the database answers. */
   ping(): Promise<void>
   close(): Promise<void>

@@ -12,12 +12,13 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
+import { storableJson } from '../lib/text'
 
 /** Drizzle's own `jsonb` turns the string "10.5" into the number 10.5 on the way back; this one does not. */
 const jsonb = <T>(name: string) =>
   customType<{ data: T; driverData: unknown }>({
     dataType: () => 'jsonb',
-    toDriver: (value) => JSON.stringify(value),
+    toDriver: storableJson,
     fromDriver: (value) => value as T,
   })(name)
 
@@ -270,6 +271,8 @@ export const runs = pgTable(
   ],
 )
 
+export type FeedbackKind = 'thumbs_up' | 'thumbs_down' | 'flag'
+
 /** What a person thinks of a message: one opinion each, changeable. */
 export const feedback = pgTable(
   'feedback',
@@ -283,7 +286,7 @@ export const feedback = pgTable(
       .references(() => users.id, { onDelete: 'cascade' }),
     conversationId: uuid('conversation_id').notNull(),
     messageId: uuid('message_id').notNull(),
-    kind: text('kind').$type<'thumbs_up' | 'thumbs_down' | 'flag'>(),
+    kind: text('kind').$type<FeedbackKind>(),
     /** 1 to 5. */
     rating: integer('rating'),
     tags: text('tags').array().notNull().default([]),
@@ -303,6 +306,7 @@ export const feedback = pgTable(
     }).onDelete('cascade'),
     unique('feedback_one_each').on(t.userId, t.messageId),
     index('feedback_by_model').on(t.tenantId, t.model, t.createdAt),
+    index('feedback_message').on(t.conversationId, t.messageId),
   ],
 )
 

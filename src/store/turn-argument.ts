@@ -7,7 +7,11 @@ export function toTurnArgument({ conversation, ...turn }: BeginTurn) {
     conversation:
       conversation.kind === 'new'
         ? { id: conversation.id, title: conversation.title, system_prompt: conversation.systemPrompt }
-        : { id: conversation.id, ...(conversation.parentId === undefined ? {} : { parent_id: conversation.parentId }) },
+        : {
+            id: conversation.id,
+            title: conversation.title ?? null,
+            ...(conversation.parentId === undefined ? {} : { parent_id: conversation.parentId }),
+          },
     messages: turn.messages,
     branch_id: turn.branchId,
     branch_name: turn.branchName ?? null,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { commonPrefix, fromChatMessage, textOf, toChatMessage } from '../../src/lib/tree'
+import { commonPrefix, fromChatMessage, textOf, toChatMessage, withText } from '../../src/lib/tree'
 import type { ChatMessage } from '../../src/llm/port'
 
 const parts = fc.array(
@@ -26,6 +26,21 @@ const chatMessage: fc.Arbitrary<ChatMessage> = fc.oneof(
 
 test('sends a stored message to a model as its author sent it', () => {
   fc.assert(fc.property(chatMessage, (message) => expect(toChatMessage(fromChatMessage(message))).toEqual(message)))
+})
+
+test('puts an edited text where the old one stood, and leaves the rest beside it', () => {
+  const [text, image] = [
+    { type: 'text', text: 'old' },
+    { type: 'image_url', image_url: { url: 'x' } },
+  ]
+  const edited = { type: 'text', text: 'new' }
+  expect(withText(null, 'new')).toBeNull()
+  expect(withText({ name: 'x' }, 'new')).toEqual({ name: 'x' })
+  expect(withText({ content: [image, text, image, text], name: 'x' }, 'new')).toEqual({
+    content: [image, edited, image],
+    name: 'x',
+  })
+  expect(withText({ content: [image] }, 'new')).toEqual({ content: [edited, image] })
 })
 
 test('keeps the text of a message where search finds it, and the rest beside it', () => {

@@ -48,6 +48,11 @@ test('shows one conversation with an ETag that says which state it is', async ()
       title: 'What is tea?',
       model: 'demo/eliza',
       system_prompt: null,
+      settings: null,
+      metadata: null,
+      tags: [],
+      pinned_at: null,
+      archived_at: null,
       active_leaf_id: message_id,
       active_branch_id: branch_id,
       rev: 1,
@@ -102,6 +107,18 @@ test('changes model and system prompt, and takes them back with null', async () 
   expect(await get(`/${id}`)).toMatchObject({ model: 'demo/eliza', system_prompt: 'Be brief' })
   await patch(id, { model: null, system_prompt: null })
   expect(await get(`/${id}`)).toMatchObject({ model: null, system_prompt: null, title: 'Hello' })
+})
+
+test('is not deleted by a tab that has not seen what was said since', async () => {
+  const id = await newConversation()
+  const remove = (headers: Record<string, string>) => call(`/${id}`, { method: 'DELETE', headers })
+  const { rev } = await get(`/${id}`)
+  await chat('More', { conversation_id: id })
+  const refused = await remove({ 'if-match': `"${rev}"` })
+  expect(refused.status).toBe(409)
+  const { current } = (await refused.json()).error.details
+  expect(current.rev).toBeGreaterThan(rev)
+  expect((await remove({ 'if-match': `"${current.rev}"` })).status).toBe(200)
 })
 
 test('refuses an update of an older state and shows the current one', async () => {
@@ -198,6 +215,8 @@ describe("somebody else's conversation", () => {
     ['change', '', { method: 'PATCH', json: { title: 'Taken' } }],
     ['change with If-Match', '', { method: 'PATCH', json: { title: 'Taken' }, headers: { 'if-match': '"1"' } }],
     ['delete', '', { method: 'DELETE' }],
+    ['read whole', '/full', {}],
+    ['sum up', '/stats', {}],
     ['read', '/messages', {}],
   ]
   test.each(requests)('is to %s like one that never was, byte by byte', async (_, path, init) => {

@@ -100,6 +100,67 @@ describe.each([
     expect(await rows(id)).toEqual([])
   })
 
+  test('lists by what the function itself cannot filter', async () => {
+    const { token } = await edge.person()
+    const get = async (path: string) => {
+      const { data } = await (await edge.app.call(`/v1/conversations${path}`, { token })).json()
+      return data
+    }
+    const titles = async (query: string) => (await get(query)).items.map(({ title }: { title: string }) => title)
+    const ids: string[] = []
+    for (const message of ['one', 'two', 'three']) {
+      const json = { message, stream: false }
+      const made = await (await edge.app.call('/v1/chat/completions', { token, json })).json()
+      ids.push(made.conversation_id)
+    }
+    expect(await titles('?sort=title')).toEqual(['one', 'three', 'two'])
+    expect(await titles('?q=T&sort=-title')).toEqual(['two', 'three'])
+    expect(await titles('?sort=created_at&page=2&limit=2')).toEqual(['three'])
+    expect(await titles('?has_branches=true')).toEqual([])
+    expect((await get('?min_messages=2&sort=created_at')).items).toMatchObject(
+      ids.map((id) => ({ id, message_count: 2, branch_count: 1 })),
+    )
+    expect((await get('')).items[0]).toMatchObject({ message_count: null, branch_count: null })
+    expect(await titles('?archived=true')).toEqual([])
+  })
+
+  test('makes an empty conversation, shows its tree and sums it up', async () => {
+    const made = (await (await call('/v1/conversations', { json: { title: 'Plans', model: 'echo' } })).json()).data
+    expect(made).toMatchObject({ title: 'Plans', model: 'echo', active_leaf_id: null, tags: [] })
+    const path = `/v1/conversations/${made.id}`
+    const { message_id } = await say({ message: 'one two', conversation_id: made.id })
+    await call('/v1/chat/regenerate', { json: { conversation_id: made.id, message_id } })
+    const { data } = await (await call(`${path}/full?limit=2`)).json()
+    expect(data.branches).toMatchObject([
+      { name: 'Main', leaf_id: message_id, message_count: 2, preview: 'one two', active: false },
+      { message_count: 2, active: true },
+    ])
+    expect(data.messages).toMatchObject({
+      items: [{ role: 'user' }, { id: message_id, siblings: { index: 1, count: 2 } }],
+      pagination: { total: 3, pages: 2 },
+    })
+    expect((await (await call(`${path}/stats`)).json()).data).toMatchObject({
+      messages: 3,
+      branches: 2,
+      answers: 2,
+      completion_tokens: 4,
+      models: [{ model: 'echo', answers: 2 }],
+    })
+  })
+
+  test('says what keeps settings, tags, pins and the archive', async () => {
+    const { conversation_id: id } = await say({ message: 'Tea' })
+    for (const json of [{ pinned: true }, { archived: true }, { tags: ['x'] }, { settings: {} }, { metadata: {} }]) {
+      const refused = await call(`/v1/conversations/${id}`, { method: 'PATCH', json })
+      expect(refused.status).toBe(501)
+      expect((await refused.json()).error).toMatchObject({
+        code: 'NOT_SUPPORTED',
+        message: expect.stringContaining('set DATABASE_URL and STORE=postgres'),
+      })
+    }
+    expect((await call('/v1/conversations', { json: { tags: ['x'] } })).status).toBe(501)
+  })
+
   test('refuses a change to an older state', async () => {
     const { conversation_id: id } = await say({ message: 'Tea' })
     const path = `/v1/conversations/${id}`

@@ -1,11 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { TestStore } from '../support/db'
 import { accountsContract } from './contract/accounts'
+import { archiveContract } from './contract/archive'
+import { branchesContract } from './contract/branches'
+import { bulkContract } from './contract/bulk'
 import { conversationsContract } from './contract/conversations'
+import { feedbackContract } from './contract/feedback'
 import { Given } from './contract/given'
 import { keysContract } from './contract/keys'
+import { listingContract } from './contract/listing'
+import { messagesContract } from './contract/messages'
 import { orphansContract } from './contract/orphans'
 import { runsContract } from './contract/runs'
+import { searchContract } from './contract/search'
+import { statsContract } from './contract/stats'
+import { syncContract } from './contract/sync'
 import { turnsContract } from './contract/turns'
 
 /**
@@ -33,9 +42,18 @@ export function storeContract(
     describe('turns', () => turnsContract(given))
     describe('runs', () => runsContract(given))
     describe('conversations', () => conversationsContract(given))
+    describe('lists and trees', () => listingContract(given, { keepsAll: keepsPeople }))
     if (!keepsPeople) return
     describe('accounts', () => accountsContract(given))
     describe('keys', () => keysContract(given))
+    describe('archive', () => archiveContract(given))
+    describe('bulk', () => bulkContract(given))
+    describe('branches', () => branchesContract(given))
+    describe('messages', () => messagesContract(given))
+    describe('feedback', () => feedbackContract(given))
+    describe('search', () => searchContract(given))
+    describe('statistics', () => statsContract(given))
+    describe('sync', () => syncContract(given))
     describe('orphans', () => orphansContract(given))
   })
 }

@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import type { User } from '../../src/store/port'
+import { AppError } from '../../src/errors'
+import { newId } from '../../src/lib/ids'
+import type { User, Written } from '../../src/store/port'
 import { openPostgres } from '../../src/store/postgres'
 import { sqlStore } from '../../src/store/sql'
 import { createDatabase, openTestPostgres, type TestStore } from '../support/db'
+import { forkedTree } from './contract/archive'
 import { AT, atOnce, Given, message, newTurn, type Turn } from './contract/given'
 import { brokenTrees } from './soundness'
 
@@ -82,7 +85,7 @@ test('migrates an empty database once when ten servers start at the same time', 
   }
 })
 
-type Op = 'open' | 'send' | 'edit' | 'regenerate' | 'over' | 'finish' | 'reap' | 'rename' | 'delete'
+type Op = keyof Clients['operations']
 
 /** Everything that clients have been told, from which they choose what to do next. It may be out of date. */
 class Clients {
@@ -91,20 +94,64 @@ class Clients {
 
   constructor(private readonly user: User) {}
 
+  /** What a client does about a turn it has seen. */
+  readonly operations = {
+    open: () => this.begin(undefined),
+    send: ({ conversationId: id }: Turn) => this.begin(id),
+    below: ({ conversationId: id, answerId }: Turn) => this.begin(id, { parentId: answerId }),
+    regenerate: ({ conversationId: id, questionId }: Turn) => this.begin(id, { parentId: questionId, messages: [] }),
+    over: ({ conversationId: id }: Turn) => this.begin(id, { parentId: null }),
+    finish: (turn: Turn) => given.finish(turn),
+    reap: () => given.store.runs.interruptOrphans(10, AT),
+    rename: async ({ conversationId: id }: Turn) => {
+      if (await given.store.conversations.update(this.user, id, { title: 'New' }, { at: AT })) this.changed(id)
+    },
+    edit: ({ questionId }: Turn) => {
+      const edited = { id: newId(), branchId: newId(), content: 'edited', extra: null }
+      return this.wrote(given.store.messages.edit(this.user, questionId, edited, { at: AT }))
+    },
+    prune: ({ answerId }: Turn) => this.wrote(given.store.messages.remove(this.user, answerId, { at: AT })),
+    uproot: ({ questionId }: Turn) => this.wrote(given.store.messages.remove(this.user, questionId, { at: AT })),
+    branch: ({ conversationId: id, questionId: parentMessageId }: Turn) => {
+      const branch = { id: newId(), parentMessageId, name: undefined }
+      return this.wrote(given.store.branches.create(this.user, id, branch, { at: AT }))
+    },
+    activate: ({ conversationId: id, branchId }: Turn) =>
+      this.wrote(given.store.branches.activate(this.user, id, branchId, { at: AT })),
+    cut: ({ conversationId: id, branchId }: Turn) =>
+      this.wrote(given.store.branches.remove(this.user, id, branchId, { at: AT })),
+    merge: ({ conversationId: id, branchId }: Turn) => {
+      const onto = this.turns.findLast((turn) => turn.conversationId === id && turn.branchId !== branchId)
+      const between = { id: branchId, onto: onto?.branchId ?? branchId }
+      return this.wrote(given.store.branches.merge(this.user, id, between, { at: AT }))
+    },
+    import: async () => {
+      const tree = forkedTree()
+      const { id } = tree.conversation
+      expect(await given.store.archive.write(this.user, tree)).toBe('written')
+      const [question, answer] = tree.messages.map((m) => m.id)
+      const branchId = String(tree.branches[0]?.id)
+      const told = { model: '', systemPrompt: null, settings: null, context: [], conversationId: id, branchId }
+      this.turns.push({ ...newTurn({ in: id }), ...told, questionId: String(question), answerId: String(answer) })
+      this.changed(id)
+    },
+    delete: async ({ conversationId: id }: Turn) => {
+      if (await given.store.conversations.remove(this.user, id)) this.revs.set(id, Number.NaN)
+    },
+  }
+
   async act(op: Op, choice: number): Promise<void> {
-    const { store } = given
     const turn = this.turns[choice % Math.max(1, this.turns.length)]
-    if (op === 'open' || !turn) return this.begin(undefined)
-    const id = turn.conversationId
-    if (op === 'send') await this.begin(id)
-    else if (op === 'edit') await this.begin(id, { parentId: turn.answerId })
-    else if (op === 'regenerate') await this.begin(id, { parentId: turn.questionId, messages: [] })
-    else if (op === 'over') await this.begin(id, { parentId: null })
-    else if (op === 'finish') await given.finish(turn)
-    else if (op === 'reap') await store.runs.interruptOrphans(10, AT)
-    else if (op === 'rename') {
-      if (await store.conversations.update(this.user, id, { title: 'New' }, { at: AT })) this.changed(id)
-    } else if (await store.conversations.remove(this.user, id)) this.revs.set(id, Number.NaN)
+    await (turn ? this.operations[op](turn) : this.operations.open())
+  }
+
+  /** A write that is done counts; one that is refused, or comes too late, must not. */
+  private async wrote(write: Promise<Written<unknown> | undefined>): Promise<void> {
+    const written = await write.catch((error) => {
+      if (error instanceof AppError && error.code === 'CONFLICT') return undefined
+      throw error
+    })
+    if (written?.outcome === 'done') this.changed(written.conversation.id)
   }
 
   private async begin(id: string | undefined, options: Parameters<typeof newTurn>[0] = {}): Promise<void> {
@@ -127,18 +174,47 @@ class Clients {
   }
 }
 
+/** Whether the alternatives at every fork are numbered 1 to n, each with its neighbours. */
+async function expectNumbered(user: User, id: string): Promise<void> {
+  const tree = await given.store.conversations.tree(user, id, { page: 1, limit: 1000 })
+  for (const alternatives of Map.groupBy(tree?.items ?? [], ({ parentId }) => parentId).values()) {
+    const ids = alternatives.map((m) => m.id).sort()
+    const places = new Map(alternatives.map((m) => [m.id, m.siblings]))
+    const wanted = ids.map((_, i) => ({
+      index: i + 1,
+      count: ids.length,
+      prev: ids[i - 1] ?? null,
+      next: ids[i + 1] ?? null,
+    }))
+    expect(ids.map((one) => places.get(one))).toEqual(wanted)
+  }
+}
+
+const OFTEN: Op[] = [
+  'send',
+  'send',
+  'finish',
+  'finish',
+  'finish',
+  'edit',
+  'branch',
+  'activate',
+  'prune',
+  'cut',
+  'merge',
+]
+
 test('keeps every tree sound whatever several clients do at the same time', async () => {
   const op = fc.constantFrom<Op>(
+    ...OFTEN,
     'open',
-    'send',
-    'send',
-    'edit',
+    'import',
+    'below',
     'regenerate',
     'over',
-    'finish',
-    'finish',
     'reap',
     'rename',
+    'uproot',
     'delete',
   )
   const step = fc.array(fc.tuple(op, fc.nat(1000)), { minLength: 1, maxLength: 6 })
@@ -150,8 +226,22 @@ test('keeps every tree sound whatever several clients do at the same time', asyn
       expect(await brokenTrees(given, user.userId)).toEqual([])
       const { items } = await given.store.conversations.list(user, { page: 1, limit: 100 })
       expect(items.map(({ id, rev }) => [id, rev] as [string, number]).sort()).toEqual(clients.expectedRevs())
+      for (const { id } of items) await expectNumbered(user, id)
     }
   })
   // A race does not happen again in the same way, so there is nothing to shrink.
   await fc.assert(property, { numRuns: 50, endOnFailure: true, includeErrorInReport: true })
+}, 120_000)
+
+test('removes and merges paths of 10,000 messages', async () => {
+  const user = await given.user()
+  const messages = Array.from({ length: 9999 }, (_, i) => message(`m${i}`, i % 2 ? 'assistant' : 'user'))
+  const long = await given.answered(user, { messages })
+  const id = long.conversationId
+  const other = await given.answered(user, { in: id, parentId: null })
+  const between = { id: long.branchId, onto: other.branchId }
+  expect(await given.store.branches.merge(user, id, between, { at: AT })).toMatchObject({ value: { copied: 10_000 } })
+  const gone = await given.store.messages.remove(user, String(messages[0]?.id), { at: AT })
+  expect(gone?.outcome === 'done' && gone.value.length).toBe(10_000)
+  expect((await given.path(user, id, { limit: 1 })).total).toBe(10_002)
 }, 60_000)

@@ -9,13 +9,18 @@ const BROKEN = {
     select m.id from mine m
     where not exists (select 1 from messages x where x.conversation_id = m.conversation_id and x.parent_id = m.id)
       and (select count(*) from branches b where b.conversation_id = m.conversation_id and b.leaf_id = m.id) <> 1`,
-  'a branch does not end at a leaf': `
+  'a branch ends nowhere although there are messages': `
     select b.id from branches b join conversations c on c.id = b.conversation_id
-    where c.user_id = $1 and (b.leaf_id is null or exists (
-      select 1 from messages x where x.conversation_id = b.conversation_id and x.parent_id = b.leaf_id))`,
-  'the active leaf is no leaf of its conversation': `
+    where c.user_id = $1 and b.leaf_id is null and exists (select 1 from messages x where x.conversation_id = b.conversation_id)`,
+  'an empty conversation has not exactly one branch': `
+    select c.id from conversations c where c.user_id = $1
+      and not exists (select 1 from messages x where x.conversation_id = c.id)
+      and (select count(*) from branches b where b.conversation_id = c.id) <> 1`,
+  'the active leaf is not where a branch ends': `
     select c.id from conversations c where c.user_id = $1 and not exists (
-      select 1 from branches b where b.conversation_id = c.id and b.leaf_id = c.active_leaf_id)`,
+      select 1 from branches b where b.conversation_id = c.id and b.leaf_id is not distinct from c.active_leaf_id)`,
+  'a message is there and reported gone': `
+    select m.id from mine m join deletions d on d.user_id = $1 and d.kind = 'message' and d.id = m.id`,
   'a message is being written by nobody': `
     select m.id from mine m where (m.status = 'streaming') <>
       exists (select 1 from runs r where r.message_id = m.id and r.status = 'running')`,

@@ -1,21 +1,14 @@
 import { Elysia } from 'elysia'
-import { nativeFrames } from '../../dialects/native'
+import { headerOf, nativeAnswer, replayed, wantsStream } from '../../dialects/answer'
 import { openAiCompletion, openAiFrames, openAiRunFrames, runCompletion } from '../../dialects/openai'
 import type { ErrorCode } from '../../errors'
 import { mapIterator, primed } from '../../lib/iterate'
 import { sseResponse } from '../../lib/sse'
+import { turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
 import type { User } from '../../store/port'
-import {
-  ChatBody,
-  completionExample,
-  idempotencyKey,
-  type OpenAiChat,
-  parseChat,
-  Regenerate,
-  streamExample,
-} from './model'
+import { ChatBody, completionExample, type OpenAiChat, parseChat, Regenerate, streamExample } from './model'
 import type { Answer, Chat } from './service'
 
 /** Milliseconds an OpenAI client waits for an error to have a status of its own before the stream is opened. */
@@ -44,7 +37,7 @@ export const chat = (auth: Auth, chat: Chat) =>
         const options = turnOptions(headers, set)
         if (parsed.kind === 'stateless') return stateless(chat, user, parsed.body, request.signal)
         if (parsed.kind === 'native')
-          return native(await chat.send(user, parsed.body, options), parsed.body.stream ?? true)
+          return nativeAnswer(await chat.send(user, parsed.body, options), parsed.body.stream ?? true)
         return bound(await chat.bound(user, parsed.conversationId, parsed.body, options), parsed.body)
       },
       {
@@ -61,10 +54,8 @@ export const chat = (auth: Auth, chat: Chat) =>
     )
     .post(
       '/regenerate',
-      async ({ user, body, headers, set }) => {
-        const answer = await chat.regenerate(user, body, turnOptions(headers, set))
-        return native(answer, body.stream ?? /event-stream/.test(headers.accept ?? ''))
-      },
+      async ({ user, body, headers, set }) =>
+        nativeAnswer(await chat.regenerate(user, body, turnOptions(headers, set)), wantsStream(body, headers)),
       {
         body: Regenerate,
         detail: describe({
@@ -77,28 +68,6 @@ export const chat = (auth: Auth, chat: Chat) =>
         }),
       },
     )
-
-const headerOf = ({ run }: Answer) => ({
-  id: `chatcmpl-${run.id}`,
-  created: Math.floor(run.createdAt.getTime() / 1000),
-  model: run.model,
-})
-
-const turnOptions = (headers: Record<string, string | undefined>, set: { headers: Record<string, unknown> }) => ({
-  idempotencyKey: idempotencyKey(headers),
-  requestId: String(set.headers['x-request-id']),
-})
-
-const replayed = (answer: Answer, response: Response) => {
-  if (answer.replayed) response.headers.set('idempotency-replayed', 'true')
-  return response
-}
-
-async function native(answer: Answer, stream: boolean) {
-  const header = headerOf(answer)
-  if (!stream) return replayed(answer, Response.json(await runCompletion(answer.events, header)))
-  return replayed(answer, sseResponse(mapIterator(answer.events, nativeFrames(header))))
-}
 
 async function bound(answer: Answer, body: OpenAiChat) {
   const header = headerOf(answer)

@@ -3,21 +3,11 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { t } from 'elysia'
 import { AppError } from '../../errors'
 import { validationError } from '../../lib/problems'
+import { sampling } from '../shapes'
+
+export { completionExample, streamExample } from '../shapes'
 
 const Id = (description: string) => t.String({ format: 'uuid', description })
-
-const sampling = {
-  model: t.Optional(
-    t.String({
-      minLength: 1,
-      maxLength: 200,
-      description: 'One of `GET /v1/models`',
-    }),
-  ),
-  temperature: t.Optional(t.Nullable(t.Number({ minimum: 0, maximum: 2 }))),
-  max_tokens: t.Optional(t.Nullable(t.Integer({ minimum: 1, description: 'Tokens the answer may have' }))),
-  stream: t.Optional(t.Nullable(t.Boolean())),
-}
 
 /** The seeds' body: one message, the server keeps the conversation. */
 export const NativeChat = t.Object(
@@ -135,51 +125,3 @@ export const Regenerate = t.Object(
   },
 )
 export type Regenerate = typeof Regenerate.static
-
-/** @throws AppError VALIDATION_ERROR for a key that no client library would send. */
-export function idempotencyKey(headers: Record<string, string | undefined>): string | undefined {
-  const key = headers['idempotency-key']
-  if (key === undefined || /^[\x21-\x7e]{1,255}$/.test(key)) return key
-  throw new AppError('VALIDATION_ERROR', 'Idempotency-Key must be 1 to 255 visible ASCII characters')
-}
-
-const ids = {
-  conversation_id: '0199c0de-0000-7000-8000-000000000001',
-  branch_id: '0199c0de-0000-7000-8000-000000000002',
-  message_id: '0199c0de-0000-7000-8000-000000000003',
-  run_id: '0199c0de-0000-7000-8000-000000000004',
-}
-const head = {
-  id: `chatcmpl-${ids.run_id}`,
-  created: 1_790_000_000,
-  model: 'demo/eliza',
-}
-const usage = { prompt_tokens: 4, completion_tokens: 2, total_tokens: 6 }
-
-export const completionExample = {
-  ...head,
-  object: 'chat.completion',
-  choices: [
-    {
-      index: 0,
-      message: { role: 'assistant', content: 'Hello there.' },
-      logprobs: null,
-      finish_reason: 'stop',
-    },
-  ],
-  usage,
-  ...ids,
-  cost_usd: 0,
-  finish_reason: 'stop',
-}
-
-const frame = (choice: object, more: object = {}) =>
-  `data: ${JSON.stringify({ ...head, object: 'chat.completion.chunk', choices: [{ index: 0, ...choice }], ...more })}\n\n`
-
-export const streamExample = [
-  ': open\n\n',
-  `id: 1\n${frame({ delta: { role: 'assistant', content: '' }, finish_reason: null }, ids)}`,
-  `id: 2\n${frame({ delta: { content: 'Hello there.' }, finish_reason: null })}`,
-  `id: 3\n${frame({ delta: {}, finish_reason: 'stop' }, { usage, cost_usd: 0, finish_reason: 'stop' })}`,
-  'data: [DONE]\n\n',
-].join('')

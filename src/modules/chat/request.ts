@@ -10,20 +10,6 @@ export type Params = {
   [key: string]: unknown
 }
 
-/** Keys that would choose where a request goes or whose key pays for it; that is decided here, not by the caller. */
-const ROUTING =
-  /^(?:api_(?:base|key|version|type)|base_url|organization|extra_(?:headers|body|query)|headers|prox(?:y|ies)|custom_llm_provider|litellm_.*|mock_.*|(?:\w+_)?fallbacks|model_list|deployment_id|(?:\w+_)?callbacks?|(?:aws|azure|vertex|langfuse)_.*)$/
-
-/** @throws AppError VALIDATION_ERROR naming the keys that are not the caller's to choose. */
-export function rejectRouting(body: Params): void {
-  const bad = Object.keys(body).filter((key) => ROUTING.test(key))
-  if (bad.length === 0) return
-  const fields = bad.map((path) => ({ path, message: 'is decided by the server' }))
-  throw new AppError('VALIDATION_ERROR', `Not allowed in a request: ${bad.join(', ')}. The server decides these`, {
-    details: { fields },
-  })
-}
-
 export interface Asked {
   model: string
   messages: ChatMessage[]

@@ -1,5 +1,6 @@
 import { AppError } from '../../errors'
 import { newId } from '../../lib/ids'
+import { rejectRouting, withSettings } from '../../lib/parameters'
 import { retry } from '../../lib/retry'
 import { headline } from '../../lib/text'
 import { hashToken } from '../../lib/tokens'
@@ -10,7 +11,7 @@ import type { RunBatch } from '../../runs/port'
 import type { BeginTurn, NewMessage, Run, Store, User, Wallet } from '../../store/port'
 import type { Runs } from '../runs/service'
 import type { NativeChat, OpenAiChat, Regenerate } from './model'
-import { contextOf, failing, type Params, payable, rejectRouting, toRequest } from './request'
+import { contextOf, failing, type Params, payable, toRequest } from './request'
 
 /** A stored answer, being made or made before. */
 export interface Answer {
@@ -25,6 +26,8 @@ export interface TurnOptions {
   idempotencyKey?: string | undefined
   /** For errors inside the stream, so that they can be found in the log. */
   requestId?: string | undefined
+  /** The trace that the request belongs to. */
+  trace?: BeginTurn['trace']
 }
 
 export interface ChatDeps {
@@ -178,7 +181,8 @@ export class Chat {
             fingerprint: hashToken(JSON.stringify(turn.whole)),
           }
         : undefined,
-      conversation: place,
+      trace: turn.trace,
+      conversation: place.kind === 'new' ? place : { ...place, title: titleOfFirst(sent) },
       maxContext: maxContextMessages,
     }
     const begun = await store.turns.begin(user, begin)
@@ -205,7 +209,7 @@ export class Chat {
     runs.start({
       ...run,
       provider,
-      request: toRequest(wallet, provider, { model, messages, body: turn.body }),
+      request: toRequest(wallet, provider, { model, messages, body: withSettings(begun.settings, turn.body) }),
       requestId: turn.requestId ?? null,
     })
     return { run, events: runs.follow(run.id), replayed: false }
@@ -245,5 +249,8 @@ interface Turn extends TurnOptions {
 }
 
 const noConversation = () => new AppError('NOT_FOUND', 'There is no such conversation or message')
+
+const titleOfFirst = ([first]: ChatMessage[]) =>
+  typeof first?.content === 'string' ? titleOf(first.content) : undefined
 
 const titleOf = (message: string) => headline(message, TITLE_LENGTH) || 'New conversation'

@@ -1,8 +1,21 @@
 import { AppError } from '../../errors'
+import { revOf, stale } from '../../lib/etag'
+import { idFrom, newId } from '../../lib/ids'
+import { momentOf } from '../../lib/moment'
 import { type Page, type Paged, paged } from '../../lib/page'
-import type { Conversation, Owner, Store } from '../../store/port'
+import { checkedSettings } from '../../lib/parameters'
+import type { ConversationFilter, Owner, Store } from '../../store/port'
 import type { Runs } from '../runs/service'
-import { conversationJson, messageJson, type Patch } from './model'
+import {
+  branchJson,
+  conversationJson,
+  type ListQuery,
+  listedJson,
+  messageJson,
+  type NewConversation,
+  type Patch,
+  statsJson,
+} from './model'
 
 export class Conversations {
   constructor(
@@ -11,13 +24,45 @@ export class Conversations {
     private readonly now: () => Date,
   ) {}
 
-  async list(owner: Owner, page: Page): Promise<Paged<ReturnType<typeof conversationJson>>> {
-    const { items, total } = await this.store.conversations.list(owner, page)
-    return paged(items.map(conversationJson), page, total)
+  async list(owner: Owner, query: ListQuery): Promise<Paged<ReturnType<typeof listedJson>>> {
+    const { page = 1, limit = 20 } = query
+    const { items, total } = await this.store.conversations.list(owner, { page, limit, ...filterOf(query) })
+    return paged(items.map(listedJson), { page, limit }, total)
+  }
+
+  /** @param key the request's idempotency key: a request that comes again gives what the first one made. */
+  async create(owner: Owner, given: NewConversation, key: string | undefined) {
+    const { title = 'New conversation', model = null, systemPrompt = null, ...rest } = changesOf(given)
+    const id = key === undefined ? newId() : idFrom(owner.tenantId, owner.userId, key)
+    const titleSource = given.title === undefined ? ('auto' as const) : ('user' as const)
+    const fields = { title, titleSource, model, systemPrompt, settings: null, metadata: null, tags: [], ...rest }
+    const made = await this.store.conversations
+      .create(owner, { id, ...fields, branchId: newId(), at: this.now() })
+      .catch(async (error) => {
+        const first = error instanceof AppError && error.code === 'CONFLICT' && key !== undefined
+        const conversation = first ? await this.store.conversations.find(owner, id) : undefined
+        if (conversation) return conversation
+        throw error
+      })
+    return conversationJson(made)
   }
 
   async get(owner: Owner, id: string) {
     return conversationJson(found(await this.store.conversations.find(owner, id)))
+  }
+
+  /** Every branch and every message, one page of these. */
+  async full(owner: Owner, id: string, page: Page) {
+    const tree = found(await this.store.conversations.tree(owner, id, page))
+    return {
+      conversation: conversationJson(tree.conversation),
+      branches: tree.branches.map(branchJson),
+      messages: paged(tree.items.map(messageJson), page, tree.total),
+    }
+  }
+
+  async stats(owner: Owner, id: string) {
+    return statsJson(found(await this.store.conversations.stats(owner, id)))
   }
 
   /** The path that is shown, with each message's place among its alternatives. */
@@ -28,31 +73,19 @@ export class Conversations {
 
   /** @param ifMatch the ETag the client has seen; with an older one nothing is changed. */
   async update(owner: Owner, id: string, patch: Patch, ifMatch: string | undefined) {
-    const { title, model, system_prompt: systemPrompt } = patch
-    const changes = {
-      ...(title === undefined ? {} : { title: title.trim() }),
-      ...(model === undefined ? {} : { model }),
-      ...(systemPrompt === undefined ? {} : { systemPrompt }),
-    }
     const options = { rev: revOf(ifMatch), at: this.now() }
-    const { outcome, conversation } = found(await this.store.conversations.update(owner, id, changes, options))
-    if (outcome === 'stale') {
-      throw new AppError(
-        'CONFLICT',
-        'The conversation has changed since you read it. Look at `details.current`, then try again',
-        {
-          details: { current: conversationJson(conversation) },
-        },
-      )
-    }
+    const { outcome, conversation } = found(await this.store.conversations.update(owner, id, changesOf(patch), options))
+    if (outcome === 'stale') throw stale(conversationJson(conversation))
     return conversationJson(conversation)
   }
 
-  async remove(owner: Owner, id: string) {
-    found(await this.store.conversations.find(owner, id))
+  async remove(owner: Owner, id: string, ifMatch?: string) {
+    const rev = revOf(ifMatch)
+    const before = found(await this.store.conversations.find(owner, id))
+    if (rev !== undefined && rev !== before.rev) throw stale(conversationJson(before))
     // An answer still being written would otherwise be paid for and have nowhere to go.
     await this.runs.stopIn(id)
-    await this.store.conversations.remove(owner, id)
+    await this.store.conversations.remove(owner, id, this.now())
     // A turn may have begun in between.
     await this.runs.stopIn(id)
     return { id, deleted: true }
@@ -64,12 +97,34 @@ function found<T>(row: T | undefined): T {
   return row
 }
 
-export const etagOf = ({ rev }: Pick<Conversation, 'rev'>): string => `"${rev}"`
+const SORTED_BY = { updated_at: 'updatedAt', created_at: 'createdAt', title: 'title' } as const
 
-function revOf(ifMatch: string | undefined): number | undefined {
-  if (ifMatch === undefined || ifMatch === '*') return undefined
-  const rev = /^(?:W\/)?"(\d{1,15})"$/.exec(ifMatch)?.[1]
-  if (rev === undefined)
-    throw new AppError('VALIDATION_ERROR', 'If-Match must be an ETag of this conversation, such as "3"')
-  return Number(rev)
+function filterOf({ sort, archived = 'false', ...query }: ListQuery): ConversationFilter {
+  const by = sort?.replace('-', '') as keyof typeof SORTED_BY | undefined
+  const time = (field: 'created_after' | 'created_before') => query[field] && momentOf(field, query[field])
+  return {
+    q: query.q,
+    model: query.model,
+    tag: query.tag,
+    createdAfter: time('created_after') || undefined,
+    createdBefore: time('created_before') || undefined,
+    hasBranches: query.has_branches,
+    minMessages: query.min_messages,
+    maxMessages: query.max_messages,
+    pinned: query.pinned,
+    archived: archived === 'all' ? undefined : archived === 'true',
+    sort: by && { by: SORTED_BY[by], descending: sort?.startsWith('-') ?? false },
+  }
+}
+
+/** What a body says, in the store's words. What it does not say is not there. @throws AppError VALIDATION_ERROR */
+function changesOf({ title, system_prompt, settings, metadata, tags, ...rest }: Patch) {
+  return {
+    ...rest,
+    ...(title === undefined ? {} : { title: title.trim() }),
+    ...(system_prompt === undefined ? {} : { systemPrompt: system_prompt }),
+    ...(settings === undefined ? {} : { settings: settings && checkedSettings(settings) }),
+    ...(metadata === undefined ? {} : { metadata }),
+    ...(tags === undefined ? {} : { tags: [...new Set(tags.map((tag) => tag.trim()))] }),
+  }
 }

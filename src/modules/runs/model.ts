@@ -29,6 +29,11 @@ export const runJson = (run: Run) => ({
   model: run.model,
   last_seq: run.lastSeq,
   error: run.error,
+  provider: run.provider,
+  first_token_ms: run.firstTokenMs,
+  latency_ms: run.latencyMs,
+  trace_id: run.traceId,
+  span_id: run.spanId,
   created_at: run.createdAt.toISOString(),
   finished_at: run.finishedAt?.toISOString() ?? null,
 })
@@ -42,6 +47,11 @@ export const runExample = {
   model: 'demo/eliza',
   last_seq: 12,
   error: null,
+  provider: 'demo',
+  first_token_ms: 120,
+  latency_ms: 840,
+  trace_id: '4bf92f3577b34da6a3ce929d0e0e4736',
+  span_id: '00f067aa0ba902b7',
   created_at: '2026-11-21T10:00:00.000Z',
   finished_at: '2026-11-21T10:00:01.000Z',
 } satisfies ReturnType<typeof runJson>

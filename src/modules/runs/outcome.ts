@@ -20,6 +20,7 @@ interface Facts {
   runId: string
   /** All that was said. */
   events: readonly RunEvent[]
+  timing: FinishTurn['timing']
   at: Date
 }
 
@@ -31,7 +32,7 @@ const STATUS: Record<'error' | 'user' | 'server' | 'done', { run: FinishTurn['st
 }
 
 /** What is stored of it. */
-export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, at }: Facts): FinishTurn {
+export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, timing, at }: Facts): FinishTurn {
   const whole = new Accumulator()
   for (const event of events) if (typeof event === 'string' || event.type === 'delta') whole.add(event)
   const { role, content, ...extra } = whole.choices()[0]?.message ?? {}
@@ -50,6 +51,7 @@ export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, at 
       usage: outcome.usage,
       costNanos: outcome.cost,
     },
+    timing,
     at,
   }
 }

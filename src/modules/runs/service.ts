@@ -37,6 +37,9 @@ interface LiveRun extends StartRun {
   /** The last event that is in a checkpoint. */
   kept: number
   characters: number
+  /** When the model was asked and when it first said something, in milliseconds of this process's clock. */
+  asked: number
+  spoke: number | null
   ended: Promise<void>
 }
 
@@ -86,6 +89,8 @@ export class Runs {
       },
       kept: 0,
       characters: 0,
+      asked: performance.now(),
+      spoke: null,
       ended: Promise.resolve(),
     }
     this.live.set(run.id, live)
@@ -141,9 +146,9 @@ export class Runs {
     return this.find(owner, id)
   }
 
-  /** Stops what is being written in a conversation, e.g. because it is about to be deleted. */
-  async stopIn(conversationId: string): Promise<void> {
-    const inside = [...this.live.values()].filter((run) => run.conversationId === conversationId)
+  /** Stops what is being written in a conversation, or what `wanted` picks of it, e.g. because it is about to be deleted. */
+  async stopIn(conversationId: string, wanted: (run: Pick<Run, 'branchId' | 'messageId'>) => boolean = () => true) {
+    const inside = [...this.live.values()].filter((run) => run.conversationId === conversationId && wanted(run))
     await Promise.all(inside.map((run) => this.end(run, 'user')))
   }
 
@@ -181,11 +186,13 @@ export class Runs {
   }
 
   /** The database first, the terminal event second: a client that has seen the end finds it stored. */
-  private async finish({ id, writer, outcome, requestId }: LiveRun): Promise<void> {
+  private async finish(run: LiveRun): Promise<void> {
+    const { id, writer, outcome, requestId } = run
     if (outcome.stopped) writer.truncate(Math.max(1, writer.delivered))
     let ended = toEnded(outcome, requestId)
     try {
-      const turn = toFinish(outcome, ended, { runId: id, events: writer.events(0), at: this.deps.now() })
+      const facts = { runId: id, events: writer.events(0), timing: timingOf(run), at: this.deps.now() }
+      const turn = toFinish(outcome, ended, facts)
       const kept = await retry(() => this.deps.store.turns.finish(turn), { attempts: 6, baseMs: 100 })
       ended.fields = keptFields(kept)
     } catch (error) {
@@ -235,6 +242,7 @@ function take(run: LiveRun, event: ChatEvent): void {
     if (run.characters > MAX_ANSWER) {
       throw new AppError('UPSTREAM_ERROR', `The answer grew beyond ${MAX_ANSWER} characters and was cut off`)
     }
+    run.spoke ??= performance.now()
     run.writer.append(event)
   } else if (event.type === 'finish') run.outcome.finishReason = event.reason
   else if (event.type === 'usage') {
@@ -242,6 +250,12 @@ function take(run: LiveRun, event: ChatEvent): void {
     run.outcome.cost = run.provider.cost(event.usage)
   }
 }
+
+const timingOf = ({ provider, asked, spoke }: LiveRun) => ({
+  provider: provider.name,
+  firstTokenMs: spoke === null ? null : Math.round(spoke - asked),
+  latencyMs: Math.round(performance.now() - asked),
+})
 
 function textOf(events: readonly RunEvent[]): string {
   let text = ''

@@ -1,38 +1,71 @@
 import { AppError } from '../../errors'
 import { storableJson } from '../../lib/text'
-import type { Conversation, ConversationPatch, ConversationStore, Message, Owner } from '../port'
+import type {
+  Conversation,
+  ConversationFilter,
+  ConversationPatch,
+  ConversationStats,
+  ConversationStore,
+  Message,
+  NewConversation,
+  Owner,
+} from '../port'
 import type { Answers } from './answers'
-import { callerOf, type EdgeApi, list, record } from './api'
+import { callerOf, type EdgeApi, needed, record } from './api'
+import { Listing } from './listing'
 import type { SupabaseTables } from './rest'
-import { type Row, Tree, toConversation, toMessage } from './rows'
+import { toConversation, toMessage } from './rows'
 import type { EdgeRuns } from './runs'
+import { statsOf } from './stats'
+import type { Wholes } from './whole'
 
 interface EdgeConversationsDeps {
   api: EdgeApi
   answers: Answers
   runs: EdgeRuns
   tables: SupabaseTables
+  wholes: Wholes
 }
 
 /** Conversations as the function tells them, with the answers it does not have yet laid over. */
 export class EdgeConversations implements ConversationStore {
-  constructor(private readonly deps: EdgeConversationsDeps) {}
+  private readonly listing: Listing
 
-  async list(owner: Owner, page: { page: number; limit: number }) {
-    const { api, answers } = this.deps
-    answers.seen(owner)
-    const { data } = await api.call(owner, { method: 'GET', path: '/conversations', query: page })
-    if (data === undefined) return { items: [], total: 0 }
-    const { conversations, total } = record(data)
-    return { items: list(conversations).map(toConversation), total: Number(total) || 0 }
+  constructor(private readonly deps: EdgeConversationsDeps) {
+    this.listing = new Listing(deps)
   }
 
-  async find(owner: Owner, id: string): Promise<Conversation | undefined> {
-    const { api, answers } = this.deps
+  list(owner: Owner, options: { page: number; limit: number } & ConversationFilter) {
+    this.deps.answers.seen(owner)
+    return this.listing.read(owner, options)
+  }
+
+  /** With an id and a time of the function's own. */
+  async create(owner: Owner, conversation: NewConversation): Promise<Conversation> {
+    const { api } = this.deps
+    const { title, model, systemPrompt, settings, metadata, tags } = conversation
+    if (settings || metadata || tags.length > 0) throw notKept()
+    if (systemPrompt !== null) await api.needExtension('System prompts')
+    const given = { title, ...(model === null ? {} : { model }) }
+    const { data } = await api.call(owner, {
+      method: 'POST',
+      path: '/init-conversation',
+      body: storableJson(given),
+    })
+    const id = needed(record(data), 'conversation_id')
+    const written = systemPrompt === null ? undefined : await this.update(owner, id, { systemPrompt }, conversation)
+    const made = written?.conversation ?? (await this.find(owner, id, true))
+    if (made) return made
+    throw new AppError('UPSTREAM_ERROR', 'The Edge Function does not find what it has just written')
+  }
+
+  /** @param sure it was written a moment ago. */
+  async find(owner: Owner, id: string, sure = false): Promise<Conversation | undefined> {
+    const { api, answers, wholes } = this.deps
     answers.seen(owner)
-    const fresh = answers.isFresh(owner, id)
+    const fresh = sure || answers.isFresh(owner, id)
     const { outcome, data } = await api.call(owner, { method: 'GET', path: `/conversations/${id}`, fresh })
-    return outcome === 'ok' ? this.shown(owner, toConversation(record(data))) : undefined
+    return outcome === 'ok' ? wholes.shown(owner, toConversation(record(data))) : undefined
   }
 
   async path(
@@ -40,7 +73,7 @@ export class EdgeConversations implements ConversationStore {
     id: string,
     { leafId, page, limit }: { leafId?: string | undefined; page: number; limit: number },
   ) {
-    const whole = await this.whole(owner, id)
+    const whole = await this.deps.wholes.read(owner, id)
     const leaf = leafId ?? whole?.conversation.activeLeafId
     if (whole && !leaf) return { items: [], total: 0 }
     const path = leaf ? whole?.tree.path(leaf) : undefined
@@ -49,9 +82,22 @@ export class EdgeConversations implements ConversationStore {
   }
 
   async prefix(owner: Owner, id: string, limit: number): Promise<Message[] | undefined> {
-    const whole = await this.whole(owner, id)
+    const whole = await this.deps.wholes.read(owner, id)
     const leaf = whole?.conversation.activeLeafId
     return whole && (leaf ? whole.tree.path(leaf) : [])?.slice(0, limit)
+  }
+
+  async tree(owner: Owner, id: string, { page, limit }: { page: number; limit: number }) {
+    const whole = await this.deps.wholes.read(owner, id)
+    if (!whole) return undefined
+    const { conversation, branches, tree } = whole
+    const items = tree.all().slice((page - 1) * limit, page * limit)
+    return { conversation, branches: branches.slice(0, 1000), items, total: tree.size }
+  }
+
+  async stats(owner: Owner, id: string): Promise<ConversationStats | undefined> {
+    const whole = await this.deps.wholes.read(owner, id)
+    return whole && statsOf(whole)
   }
 
   async findMessage(owner: Owner, id: string): Promise<Message | undefined> {
@@ -69,7 +115,8 @@ export class EdgeConversations implements ConversationStore {
     { rev, at }: { rev?: number | undefined; at: Date },
   ) {
     const { api } = this.deps
-    const { systemPrompt, ...plain } = patch
+    const { systemPrompt, settings, metadata, tags, pinned, archived, ...plain } = patch
+    if ([settings, metadata, tags, pinned, archived].some((value) => value !== undefined)) throw notKept()
     if (systemPrompt !== undefined) await api.needExtension('System prompts')
     const before = await this.find(owner, id)
     if (!before) return undefined
@@ -85,7 +132,7 @@ export class EdgeConversations implements ConversationStore {
     })
     if (outcome === 'missing') return undefined
     const row = record(data)
-    const conversation = 'id' in row ? this.shown(owner, toConversation(row)) : await this.find(owner, id)
+    const conversation = 'id' in row ? this.deps.wholes.shown(owner, toConversation(row)) : await this.find(owner, id)
     return conversation && { outcome: outcome === 'conflict' ? ('stale' as const) : ('updated' as const), conversation }
   }
 
@@ -109,24 +156,10 @@ export class EdgeConversations implements ConversationStore {
     runs.forget(id)
     return true
   }
-
-  private async whole(owner: Owner, id: string) {
-    const { api, answers } = this.deps
-    const fresh = answers.isFresh(owner, id)
-    const { outcome, data } = await api.call(owner, { method: 'GET', path: `/conversations/${id}/full`, fresh })
-    if (outcome !== 'ok') return undefined
-    const { conversation: row, branches, messages } = record(data)
-    const rows = list(messages)
-    const tree = new Tree([...rows.map(toMessage), ...answers.in(owner, id)])
-    const told = toConversation(record(row))
-    const leaf = told.activeLeafId ?? tree.leafOf(told.activeBranchId, list(branches ?? []), rows as Row[])
-    return { tree, conversation: this.shown(owner, { ...told, activeLeafId: leaf }) }
-  }
-
-  /** The active path goes on into answers that are still being written or waiting to be saved. */
-  private shown(owner: Owner, conversation: Conversation): Conversation {
-    const unsaved = this.deps.answers.in(owner, conversation.id)
-    const next = unsaved.findLast(({ parentId }) => parentId !== null && parentId === conversation.activeLeafId)
-    return next ? { ...conversation, activeLeafId: next.id, activeBranchId: next.branchId } : conversation
-  }
 }
+
+const notKept = () =>
+  new AppError(
+    'NOT_SUPPORTED',
+    'The Edge Function keeps no settings, metadata, tags, pins and archive. For these, set DATABASE_URL and STORE=postgres',
+  )

@@ -1,4 +1,4 @@
-import type { Conversation, Message, MessageStatus, PlacedMessage } from '../port'
+import type { Branch, Conversation, Message, MessageStatus, PlacedMessage } from '../port'
 import { needed } from './api'
 
 export type Row = Record<string, unknown>
@@ -35,9 +35,23 @@ export function toConversation(row: Row): Conversation {
   }
 }
 
+/** A branch's row, without what its end says. Older functions do not tell where it ends or when it was viewed. */
+export function toBranch(row: Row, conversationId: string): Omit<Branch, 'messageCount' | 'preview' | 'active'> {
+  const createdAt = moment(row.created_at)
+  return {
+    id: needed(row, 'id'),
+    conversationId,
+    name: String(row.name ?? ''),
+    parentMessageId: text(row.parent_message_id),
+    leafId: text(row.leaf_id),
+    createdAt,
+    viewedAt: row.viewed_at ? moment(row.viewed_at) : createdAt,
+  }
+}
+
 const ROLES = ['user', 'assistant', 'tool'] as const
 
-/** A message's row. Its depth is not told by older functions; `treeOf` counts it. */
+/** A message's row. Its depth is not told by older functions; `Tree` counts it. */
 export function toMessage(row: Row): Message {
   const createdAt = moment(row.created_at)
   const tokens = row.tokens_count
@@ -115,6 +129,32 @@ export class Tree {
     return up.reverse().map((node, depth) => this.place({ ...node, depth }))
   }
 
+  get size(): number {
+    return this.nodes.size
+  }
+
+  /** All of it, oldest first. */
+  all(): PlacedMessage[] {
+    const depths = new Map<string, number>()
+    let level = this.children.get(null) ?? []
+    for (let depth = 0; level.length > 0; depth++) {
+      for (const id of level) depths.set(id, depth)
+      level = level.flatMap((id) => this.children.get(id) ?? [])
+    }
+    return [...this.nodes.values()].map((node) => this.place({ ...node, depth: depths.get(node.id) ?? 0 }))
+  }
+
+  /** A message and the alternatives to it, oldest first; undefined when there is none of this id. */
+  alternatives(id: string): PlacedMessage[] | undefined {
+    const node = this.nodes.get(id)
+    const depth = (this.path(id)?.length ?? 0) - 1
+    const alike = node && (this.children.get(this.parentOf(node)) ?? [])
+    return alike?.flatMap((other) => {
+      const found = this.nodes.get(other)
+      return found ? this.place({ ...found, depth }) : []
+    })
+  }
+
   /** The end of a branch as older functions know one: the last message written in it, or where it forked off. */
   leafOf(branchId: string | null, branches: Row[], rows: Row[]): string | null {
     const branch = branches.find(({ id }) => id === branchId)
@@ -126,10 +166,13 @@ export class Tree {
   }
 
   private place(node: Message): PlacedMessage {
-    const parent = node.parentId !== null && this.nodes.has(node.parentId) ? node.parentId : null
-    const alike = this.children.get(parent) ?? []
+    const alike = this.children.get(this.parentOf(node)) ?? []
     const at = alike.indexOf(node.id)
     const siblings = { index: at + 1, count: alike.length, prev: alike[at - 1] ?? null, next: alike[at + 1] ?? null }
     return { ...node, siblings }
+  }
+
+  private parentOf({ parentId }: Message): string | null {
+    return parentId !== null && this.nodes.has(parentId) ? parentId : null
   }
 }

@@ -38,6 +38,14 @@ export class EdgeRuns implements RunStore {
     return run?.userId === userId && run.tenantId === tenantId ? shown(run) : undefined
   }
 
+  async ofMessages({ tenantId, userId }: Owner, conversationId: string, messageIds: string[]): Promise<Run[]> {
+    const wanted = new Set<string | null>(messageIds)
+    return [...this.running.values(), ...this.finished.values()]
+      .filter((run) => run.conversationId === conversationId && wanted.has(run.messageId))
+      .filter((run) => run.userId === userId && run.tenantId === tenantId)
+      .map(shown)
+  }
+
   async list(owner: Owner, { active, page, limit }: { active: boolean; page: number; limit: number }) {
     const all = [...this.running.values(), ...(active ? [] : this.finished.values())]
       .filter(({ userId, tenantId }) => userId === owner.userId && tenantId === owner.tenantId)

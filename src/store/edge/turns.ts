@@ -179,7 +179,9 @@ export class EdgeTurns implements TurnStore {
   }
 }
 
-const NEW_RUN = { status: 'running', lastSeq: 0, error: null, finishedAt: null } as const
+/** How long answers took, and for which trace, is not kept here. */
+const NO_FACTS = { provider: null, firstTokenMs: null, latencyMs: null, traceId: null, spanId: null }
+const NEW_RUN = { status: 'running', lastSeq: 0, error: null, finishedAt: null, ...NO_FACTS } as const
 
 /** What functions of any age can keep: one message of text below a message there is, or an answer made again. */
 const isPlain = ({ conversation, messages }: BeginTurn): boolean =>

@@ -60,6 +60,7 @@ ALTER TABLE "feedback" ADD CONSTRAINT "feedback_user_id_users_id_fk" FOREIGN KEY
 ALTER TABLE "feedback" ADD CONSTRAINT "feedback_message" FOREIGN KEY ("conversation_id","message_id") REFERENCES "public"."messages"("conversation_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "deletions_changed" ON "deletions" USING btree ("user_id","changed");--> statement-breakpoint
 CREATE INDEX "feedback_by_model" ON "feedback" USING btree ("tenant_id","model","created_at");--> statement-breakpoint
+CREATE INDEX "feedback_message" ON "feedback" USING btree ("conversation_id","message_id");--> statement-breakpoint
 CREATE INDEX "conversations_changed" ON "conversations" USING btree ("user_id","changed");--> statement-breakpoint
 CREATE INDEX "conversations_search" ON "conversations" USING gin ("search");--> statement-breakpoint
 CREATE INDEX "messages_search" ON "messages" USING gin ("search");
@@ -85,7 +86,8 @@ CREATE TRIGGER stamp_message BEFORE INSERT OR UPDATE ON messages FOR EACH ROW EX
 --> statement-breakpoint
 -- Writes messages below their parent: locks (or makes) the conversation, advances the branch that ended at the parent or
 -- opens a new one, and moves the active leaf to the last message, or to the parent when there is none.
---   p_turn: { conversation: { id, title?, system_prompt? (new) | parent_id? (existing; absent = active leaf) }, is_new,
+--   p_turn: { conversation: { id, title?, system_prompt? (new) | parent_id? (existing; absent = active leaf), title? (for one that
+--             is empty, and that nobody has named) }, is_new,
 --             messages: [{ id, role, content, extra }], answer_id? (an empty answer below them), branch_id, branch_name,
 --             model, default_model, max_context, at }
 --   returns { outcome: 'begun' | 'not_found' | 'busy', conversation_id, branch_id, model, system_prompt, settings, context, depth }
@@ -159,7 +161,9 @@ BEGIN
     -- To open a branch where one ends already, and is shown, is to do nothing.
     IF v_last IS NOT NULL OR v_branch IS NULL
       OR (v_conversation.active_leaf_id, v_conversation.model) IS DISTINCT FROM (v_parent_id, v_model) THEN
-      UPDATE conversations SET active_leaf_id = coalesce(v_last, v_parent_id), rev = rev + 1, updated_at = v_at, model = v_model
+      UPDATE conversations SET active_leaf_id = coalesce(v_last, v_parent_id), rev = rev + 1, updated_at = v_at, model = v_model,
+        title = CASE WHEN v_conversation.active_leaf_id IS NULL AND v_conversation.title_source = 'auto'
+          THEN coalesce(v_target->>'title', title) ELSE title END
       WHERE id = v_conversation.id;
     END IF;
   END IF;

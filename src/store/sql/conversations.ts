@@ -1,47 +1,48 @@
-import { and, count, desc, eq, sql } from 'drizzle-orm'
-import type { ConversationPatch, ConversationStore, Message, Owner, PlacedMessage } from '../port'
-import { branches, conversations, messages } from '../schema'
+import { and, eq, sql } from 'drizzle-orm'
+import type {
+  ConversationFilter,
+  ConversationPatch,
+  ConversationStore,
+  Message,
+  NewConversation,
+  Owner,
+  PlacedMessage,
+} from '../port'
+import { branches, conversations, deletions, messages } from '../schema'
 import { conversationColumns, messageColumns } from './columns'
-import type { Db } from './db'
-
-const activeBranchId = branches.id
-const joinedBranch = and(
-  eq(branches.conversationId, conversations.id),
-  sql`${branches.leafId} is not distinct from ${conversations.activeLeafId}`,
-)
-
-const mine = (owner: Owner, id?: string) =>
-  and(
-    eq(conversations.userId, owner.userId),
-    eq(conversations.tenantId, owner.tenantId),
-    id === undefined ? undefined : eq(conversations.id, id),
-  )
+import { type Db, only, orConflict } from './db'
+import { listConversations } from './listing'
+import { findConversation, mine, shownConversation } from './own'
+import { readStats, readTree } from './tree'
 
 export class SqlConversations implements ConversationStore {
   constructor(private readonly db: Db) {}
 
-  private select() {
-    return this.db
-      .select({ ...conversationColumns, activeBranchId })
-      .from(conversations)
-      .leftJoin(branches, joinedBranch)
+  list(owner: Owner, options: { page: number; limit: number } & ConversationFilter) {
+    return listConversations(this.db, owner, options)
   }
 
-  async list(owner: Owner, { page, limit }: { page: number; limit: number }) {
-    const [rows, [total]] = await Promise.all([
-      this.select()
-        .where(mine(owner))
-        .orderBy(desc(conversations.updatedAt), desc(conversations.id))
-        .limit(limit)
-        .offset((page - 1) * limit),
-      this.db.select({ n: count() }).from(conversations).where(mine(owner)),
-    ])
-    return { items: rows, total: Number(total?.n) }
+  async create({ tenantId, userId }: Owner, { branchId, at, ...given }: NewConversation) {
+    const row = { ...given, tenantId, userId, activeLeafId: null, rev: 1, createdAt: at, updatedAt: at }
+    const write = this.db.transaction(async (tx) => {
+      const made = only(await tx.insert(conversations).values(row).returning(conversationColumns))
+      const main = { id: branchId, conversationId: made.id, name: 'Main', parentMessageId: null, leafId: null }
+      await tx.insert(branches).values({ ...main, createdAt: at, viewedAt: at })
+      return { ...made, activeBranchId: branchId }
+    })
+    return orConflict(write, 'conversations_pkey', 'There is a conversation with this id already')
   }
 
-  async find(owner: Owner, id: string) {
-    const [row] = await this.select().where(mine(owner, id))
-    return row
+  find(owner: Owner, id: string) {
+    return findConversation(this.db, owner, id)
+  }
+
+  tree(owner: Owner, id: string, page: { page: number; limit: number }) {
+    return readTree(this.db, owner, id, page)
+  }
+
+  stats(owner: Owner, id: string) {
+    return readStats(this.db, owner, id)
   }
 
   async path(
@@ -68,14 +69,18 @@ export class SqlConversations implements ConversationStore {
         sql`(with recursive up as (
             select id, parent_id, depth from messages where conversation_id = ${id} and id = ${end}
             union all
-            select m.id, m.parent_id, m.depth from messages m
-            join up on m.conversation_id = ${id} and m.id = up.parent_id and up.depth > ${top - limit + 1}
+            select m.* from up cross join lateral (
+              select x.id, x.parent_id, x.depth from messages x
+              where x.conversation_id = ${id} and x.id = up.parent_id and up.depth > ${top - limit + 1} limit 1) m
           ) select id, parent_id from up where depth <= ${top}) up`,
         sql`up.id = ${messages.id}`,
       )
+      // Two questions where one with an "or" would do: that one reads the whole conversation for each message.
       .innerJoin(
-        sql`lateral (select array_agg(x.id order by x.id) as ids from messages x
-          where x.conversation_id = ${id} and (x.parent_id = up.parent_id or (up.parent_id is null and x.parent_id is null))) s`,
+        sql`lateral (select array_agg(x.id order by x.id) as ids from (
+            select id from messages where conversation_id = ${id} and parent_id = up.parent_id
+            union all
+            select id from messages where conversation_id = ${id} and parent_id is null and up.parent_id is null) x) s`,
         sql`true`,
       )
       .where(eq(messages.conversationId, id))
@@ -96,7 +101,8 @@ export class SqlConversations implements ConversationStore {
           sql`${messages.id} in (with recursive up as (
               select id, parent_id from messages where conversation_id = ${id} and id = ${conversation.activeLeafId}
               union all
-              select m.id, m.parent_id from messages m join up on m.conversation_id = ${id} and m.id = up.parent_id
+              select m.* from up cross join lateral (
+                select x.id, x.parent_id from messages x where x.conversation_id = ${id} and x.id = up.parent_id limit 1) m
             ) select id from up)`,
         ),
       )
@@ -118,30 +124,37 @@ export class SqlConversations implements ConversationStore {
     patch: ConversationPatch,
     { rev, at }: { rev?: number | undefined; at: Date },
   ) {
-    const changed = await this.db
+    const [conversation] = await this.db
       .update(conversations)
-      .set({
-        ...patch,
-        ...(patch.title === undefined ? {} : { titleSource: 'user' as const }),
-        rev: sql`${conversations.rev} + 1`,
-        updatedAt: at,
-      })
+      .set({ ...changesOf(patch, at), rev: sql`${conversations.rev} + 1`, updatedAt: at })
       .where(and(mine(owner, id), rev === undefined ? undefined : eq(conversations.rev, rev)))
-      .returning({ id: conversations.id })
-    const conversation = await this.find(owner, id)
-    return (
-      conversation && {
-        outcome: changed.length ? ('updated' as const) : ('stale' as const),
-        conversation,
-      }
-    )
+      .returning(shownConversation)
+    if (conversation) return { outcome: 'updated' as const, conversation }
+    const current = await this.find(owner, id)
+    return current && { outcome: 'stale' as const, conversation: current }
   }
 
-  async remove(owner: Owner, id: string) {
-    const gone = await this.db.delete(conversations).where(mine(owner, id)).returning({ id: conversations.id })
-    return gone.length > 0
+  remove(owner: Owner, id: string, at = new Date()) {
+    return this.db.transaction(async (tx) => {
+      const gone = await tx.delete(conversations).where(mine(owner, id)).returning({ id: conversations.id })
+      if (gone.length === 0) return false
+      await tx.insert(deletions).values({ userId: owner.userId, kind: 'conversation', id, conversationId: id, at })
+      return true
+    })
   }
 }
+
+/** A name given here is a person's. What is pinned or archived already keeps the time it was. */
+const changesOf = ({ pinned, archived, ...plain }: ConversationPatch, at: Date) => ({
+  ...plain,
+  ...(plain.title === undefined ? {} : { titleSource: 'user' as const }),
+  ...(pinned === undefined ? {} : { pinnedAt: since(pinned, conversations.pinnedAt, at) }),
+  ...(archived === undefined ? {} : { archivedAt: since(archived, conversations.archivedAt, at) }),
+})
+
+type Moment = typeof conversations.pinnedAt | typeof conversations.archivedAt
+const since = (on: boolean, column: Moment, at: Date) =>
+  on ? sql`coalesce(${column}, ${at.toISOString()}::timestamptz)` : null
 
 function place({ siblings, ...message }: Message & { siblings: string[] }): PlacedMessage {
   const at = siblings.indexOf(message.id)

@@ -1,4 +1,4 @@
-import { and, count, desc, eq, getTableColumns, sql } from 'drizzle-orm'
+import { and, count, desc, eq, getTableColumns, inArray, sql } from 'drizzle-orm'
 import type { Owner, Run, RunStore } from '../port'
 import { instances, runs } from '../schema'
 import type { Db } from './db'
@@ -25,6 +25,15 @@ export class SqlRuns implements RunStore {
 
   find(owner: Owner, id: string) {
     return findRun(this.db, owner, { id })
+  }
+
+  async ofMessages(owner: Owner, conversationId: string, messageIds: string[]): Promise<Run[]> {
+    if (messageIds.length === 0) return []
+    const made = and(eq(runs.conversationId, conversationId), inArray(runs.messageId, messageIds))
+    return this.db
+      .select(shown)
+      .from(runs)
+      .where(and(mine(owner), made))
   }
 
   async list(owner: Owner, { active, page, limit }: { active: boolean; page: number; limit: number }) {
@@ -66,10 +75,13 @@ export class SqlRuns implements RunStore {
       ), done as (
         update runs r set status = 'interrupted', last_seq = said.seq + 1, error = ${JSON.stringify(error)}::jsonb,
           finished_at = ${at.toISOString()}::timestamptz
-        from said where r.id = said.id and r.status = 'running' returning r.id, r.message_id, said.text
+        from said where r.id = said.id and r.status = 'running' returning r.id, r.conversation_id, r.message_id, said.text
       ), answered as (
         update messages m set content = done.text, status = 'interrupted', completed_at = ${at.toISOString()}::timestamptz
         from done where m.id = done.message_id
+      ), touched as (
+        update conversations c set updated_at = ${at.toISOString()}::timestamptz
+        from done where c.id = done.conversation_id
       ), dropped as (
         delete from run_checkpoints c using done where c.run_id = done.id
       )

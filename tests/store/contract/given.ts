@@ -96,7 +96,12 @@ export class Given {
     return { ...turn, ...result, answerId: turn.answerId, questionId: turn.messages.at(-1)?.id ?? '' }
   }
 
-  finish({ runId }: Pick<BeginTurn, 'runId'>, text = 'answer', more: Partial<FinishTurn['answer']> = {}) {
+  finish(
+    { runId }: Pick<BeginTurn, 'runId'>,
+    text = 'answer',
+    more: Partial<FinishTurn['answer']> = {},
+    timing?: FinishTurn['timing'],
+  ) {
     return this.store.turns.finish({
       runId,
       status: 'completed',
@@ -112,6 +117,7 @@ export class Given {
         costNanos: null,
         ...more,
       },
+      timing,
     })
   }
 

@@ -20,6 +20,20 @@ export function orphansContract(given: () => Given): void {
     expect([await pieces(one.runId), await pieces(two.runId), await pieces(done.runId)]).toEqual([1, 1, 0])
   })
 
+  test('keeps who answered, how long it took, and the trace it belongs to', async () => {
+    const user = await given().user()
+    const trace = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16) }
+    const turn = await given().begun(user, { trace })
+    const nothing = { provider: null, firstTokenMs: null, latencyMs: null }
+    expect(await given().run(user, turn.runId)).toMatchObject({ ...trace, ...nothing })
+    await given().finish(turn, 'answer', {}, { provider: 'openai', firstTokenMs: 12, latencyMs: 345 })
+    const facts = { ...trace, provider: 'openai', firstTokenMs: 12, latencyMs: 345 }
+    expect(await given().run(user, turn.runId)).toMatchObject(facts)
+    expect(await runs().ofMessages(user, turn.conversationId, [turn.answerId])).toMatchObject([facts])
+    const plain = await given().answered(user)
+    expect(await given().run(user, plain.runId)).toMatchObject({ ...nothing, traceId: null, spanId: null })
+  })
+
   test('interrupts the runs of a process that fell silent, with the text that was kept, in order', async () => {
     await tidy()
     const user = await given().user()

@@ -80,6 +80,20 @@ export function runsContract(given: () => Given): void {
     expect(await pieces(turn.runId)).toBe(0)
   })
 
+  test('finds the runs that made messages of a conversation, for their owner', async () => {
+    const [user, other] = [await given().user(), await given().user()]
+    const first = await given().answered(user)
+    const id = first.conversationId
+    const second = await given().answered(user, { in: id })
+    const elsewhere = await given().answered(user)
+    const ids = [first.answerId, second.answerId, elsewhere.answerId, first.questionId, newId()]
+    const made = await runs().ofMessages(user, id, ids)
+    expect(made.map((run) => run.id).sort()).toEqual([first.runId, second.runId].sort())
+    expect(await runs().ofMessages(user, id, [])).toEqual([])
+    expect(await runs().ofMessages(other, id, ids)).toEqual([])
+    expect(await runs().ofMessages({ ...user, tenantId: newId() }, id, ids)).toEqual([])
+  })
+
   test('lists the runs of their owner, newest first, a page at a time', async () => {
     const [user, other] = [await given().user(), await given().user()]
     const turns = [await given().answered(user), await given().begun(user), await given().begun(user)]

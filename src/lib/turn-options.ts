@@ -1,0 +1,19 @@
+import { AppError } from '../errors'
+import { parseTraceparent } from './traceparent'
+
+/** @throws AppError VALIDATION_ERROR for a key that no client library would send. */
+export function idempotencyKey(headers: Record<string, string | undefined>): string | undefined {
+  const key = headers['idempotency-key']
+  if (key === undefined || /^[\x21-\x7e]{1,255}$/.test(key)) return key
+  throw new AppError('VALIDATION_ERROR', 'Idempotency-Key must be 1 to 255 visible ASCII characters')
+}
+
+/** What the headers of a request for an answer say about it. */
+export const turnOptions = (
+  headers: Record<string, string | undefined>,
+  set: { headers: Record<string, unknown> },
+) => ({
+  idempotencyKey: idempotencyKey(headers),
+  requestId: String(set.headers['x-request-id']),
+  trace: parseTraceparent(headers.traceparent),
+})
