@@ -26,6 +26,7 @@ import { clientAddress } from './plugins/client-address'
 import { compress } from './plugins/compress'
 import { docs } from './plugins/docs'
 import { type ErrorsOptions, errors } from './plugins/errors'
+import { ids } from './plugins/ids'
 import { metrics } from './plugins/metrics'
 import { requestLog } from './plugins/request'
 import { securityHeaders } from './plugins/security-headers'
@@ -48,7 +49,8 @@ export function createApp(services: Services) {
     .use(requestLog({ metrics: services.metrics, onDone: services.onRequest }))
     .use(securityHeaders({ https: config.production }))
     .use(cors(corsOptions(config.server.corsOrigins)))
-    .use(body({ maxBytes: config.server.maxBodyBytes }))
+    .use(body({ maxBytes: config.server.maxBodyBytes, documents: ['/v1/import/conversations'] }))
+    .use(ids())
     .use(compress())
     .use(docs(info))
     .use(health(services.health, info))

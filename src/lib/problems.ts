@@ -37,11 +37,19 @@ function say({ message, schema }: Issue): string {
   const format = property(wanted, 'format')
   if (format === 'uuid') return 'must be a UUID'
   if (format === 'email') return 'must be an e-mail address'
+  if (format === 'date-time') return 'must be a time, such as 2026-11-21T10:00:00Z'
+  if (property(wanted, 'pattern') === '\\S' && message?.includes('to match')) return 'must be a text that is not blank'
+  // In a query everything is text, and may be read as something else.
+  const read = choicesOf(wanted).map((choice) => property(choice, 'format'))
+  if (read.includes('numeric')) return 'must be a number'
+  if (read.includes('boolean')) return 'must be true or false'
+  if (property(wanted, 'minProperties') === 1 && message?.includes('at least 1')) {
+    return `must have at least one of ${Object.keys(property(wanted, 'properties') ?? {}).join(', ')}`
+  }
   const words = wordsOf(wanted)
   if (words) return `must be one of ${words.join(', ')}`
   // A value that may be null is a union, and "expected union value" helps nobody.
-  if (wanted !== schema)
-    return `must be of type ${property(wanted, 'type') ?? 'documented'} and within its limits, or null`
+  if (wanted !== schema) return `must be of type ${typeOf(wanted)} and within its limits, or null`
   return (message ?? 'is not valid').replace(/^./, (letter) => letter.toLowerCase())
 }
 
@@ -52,10 +60,22 @@ function unwrap(schema: object | undefined): object | undefined {
   return others.length === 1 ? others[0] : schema
 }
 
+/** A whole number is a union as well: in a query it is a text that says one. */
+const typeOf = (schema: object | undefined): unknown =>
+  property(schema, 'type') ??
+  choicesOf(schema)
+    .map((choice) => property(choice, 'type'))
+    .find((type) => type !== 'string') ??
+  'documented'
+
+function choicesOf(schema: object | undefined): object[] {
+  const choices = property(schema, 'anyOf')
+  return Array.isArray(choices) ? choices : []
+}
+
 /** The words that a union is made of, when it is made of words. */
 function wordsOf(schema: object | undefined): string[] | undefined {
-  const choices = property(schema, 'anyOf')
-  const words = Array.isArray(choices) ? choices.map((choice) => property(choice, 'const')) : []
+  const words = choicesOf(schema).map((choice) => property(choice, 'const'))
   return words.length > 0 && words.every((word) => typeof word === 'string') ? words : undefined
 }
 

@@ -8,6 +8,9 @@ const HEADERS = {
 /** Below the 10 s after which Bun closes a silent connection, and far below what proxies allow. */
 const HEARTBEAT_MS = 8000
 
+/** What a stream would begin with, for those who only ask. */
+export const sseHead = () => new Response(null, { headers: HEADERS })
+
 const encoder = new TextEncoder()
 const OPEN = encoder.encode(': open\n\n')
 const HEARTBEAT = encoder.encode(': hb\n\n')

@@ -8,6 +8,10 @@ export function idempotencyKey(headers: Record<string, string | undefined>): str
   throw new AppError('VALIDATION_ERROR', 'Idempotency-Key must be 1 to 255 visible ASCII characters')
 }
 
+/** For a key that comes again with something else. */
+export const otherRequest = () =>
+  new AppError('VALIDATION_ERROR', 'This Idempotency-Key was used with a different request. Use a new key')
+
 /** What the headers of a request for an answer say about it. */
 export const turnOptions = (
   headers: Record<string, string | undefined>,

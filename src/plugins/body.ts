@@ -4,10 +4,18 @@ import { storable } from '../lib/text'
 
 /** Levels of nesting a body may have: more than any tool schema needs, less than what a recursion survives. */
 const MAX_DEPTH = 100
+/** Of a document that nests each answer in its question: a path of a thousand messages. A recursion survives that, too. */
+const MAX_DOCUMENT_DEPTH = 2100
+
+export interface BodyOptions {
+  maxBytes: number
+  /** Paths that take documents made elsewhere. */
+  documents?: string[]
+}
 
 /** Reads JSON bodies strictly: size, encoding, depth and syntax are each refused with their own sentence. */
-export const body = ({ maxBytes }: { maxBytes: number }) =>
-  new Elysia({ name: 'body' }).onParse({ as: 'global' }, async function strictJson({ request, headers }) {
+export const body = ({ maxBytes, documents = [] }: BodyOptions) =>
+  new Elysia({ name: 'body' }).onParse({ as: 'global' }, async function strictJson({ request, headers, path }) {
     const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
     if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
     const bytes = await readAll(request, maxBytes)
@@ -18,11 +26,12 @@ export const body = ({ maxBytes }: { maxBytes: number }) =>
         'Send the body unpacked: compressed bodies and archives are not opened',
       )
     }
-    if (NDJSON.test(type ?? '')) return parseLines(decode(bytes))
+    const levels = documents.includes(path) ? MAX_DOCUMENT_DEPTH : MAX_DEPTH
+    if (NDJSON.test(type ?? '')) return parseLines(decode(bytes), levels)
     if (type !== 'application/json' && !type?.endsWith('+json')) {
       throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as JSON, with Content-Type: application/json')
     }
-    return parse(decode(bytes))
+    return parse(decode(bytes), levels)
   })
 
 /** One JSON value per line; becomes the list of them. */
@@ -56,8 +65,8 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-function parse(text: string): unknown {
-  if (depthOf(text) > MAX_DEPTH) throw new AppError('BAD_REQUEST', `The body is nested deeper than ${MAX_DEPTH} levels`)
+function parse(text: string, levels: number): unknown {
+  if (depthOf(text) > levels) throw new AppError('BAD_REQUEST', `The body is nested deeper than ${levels} levels`)
   try {
     // NUL and half surrogate pairs are legal in JSON and in no database: replaced here, once, for everything behind.
     const suspicious = /\\u(?:0000|[dD][89a-fA-F])/.test(text)
@@ -71,7 +80,8 @@ function parse(text: string): unknown {
   }
 }
 
-const parseLines = (text: string): unknown[] => text.split('\n').flatMap((line) => (line.trim() ? [parse(line)] : []))
+const parseLines = (text: string, levels: number): unknown[] =>
+  text.split('\n').flatMap((line) => (line.trim() ? [parse(line, levels)] : []))
 
 /** The deepest bracket outside strings. One pass, because a parser that recurses must not see the text before. */
 function depthOf(text: string): number {

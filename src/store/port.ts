@@ -279,8 +279,11 @@ export interface ConversationStore {
     patch: ConversationPatch,
     options: { rev?: number | undefined; at: Date },
   ): Promise<{ outcome: 'updated' | 'stale'; conversation: Conversation } | undefined>
-  /** Also writes down that it is gone, for devices that have not heard of it, where changes are kept. */
-  remove(owner: Owner, id: string, at?: Date): Promise<boolean>
+  /**
+   * Also writes down that it is gone, for devices that have not heard of it, where changes are kept.
+   * @returns whether it was there and, where the database compares it, still at `rev`.
+   */
+  remove(owner: Owner, id: string, terms?: WriteTerms): Promise<boolean>
 }
 
 /** Writes are one transaction each, move `rev`, and answer undefined for what is not the owner's. */
@@ -601,7 +604,7 @@ export interface ArchiveStore {
 
 /** What is looked for in titles and in every message, hidden branches included; what is absent does not matter. */
 export interface SearchQuery {
-  /** As a person types it: words, "a phrase", this or that, -without. A thousand characters at most. */
+  /** As a person types it: words, "a phrase", this or that, -without. About ten thousand characters at most. */
   q: string
   /** The conversation's. */
   model?: string | undefined

@@ -199,8 +199,8 @@ CREATE FUNCTION open_branch(p_conversation uuid, p_id uuid, p_name text, p_paren
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO branches (id, conversation_id, name, parent_message_id, leaf_id, created_at, viewed_at)
-  SELECT p_id, p_conversation, coalesce(p_name, CASE WHEN count(*) = 0 THEN 'Main' ELSE 'Branch ' || count(*) + 1 END),
-    p_parent, p_leaf, p_at, p_at
+  SELECT p_id, p_conversation, coalesce(p_name, CASE WHEN count(*) = 0 THEN 'Main'
+    ELSE 'Branch ' || greatest(count(*), max(substring(name FROM '^Branch (\d{1,9})$')::bigint)) + 1 END), p_parent, p_leaf, p_at, p_at
   FROM branches WHERE conversation_id = p_conversation;
 END $$;
 --> statement-breakpoint
@@ -319,4 +319,4 @@ revoke execute on function public.save_answer from public, anon, authenticated;
 
 create schema if not exists drizzle;
 create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint);
-insert into drizzle.__drizzle_migrations (hash, created_at) values ('bbbe3381a70e5e5ab37bd113e4397edeecd84bf37d96d7831e2b5fc72e0e2db7', 1795275985629);
+insert into drizzle.__drizzle_migrations (hash, created_at) values ('8df63750d9155d4c07cb923c36cc021419f41b605e132e8dc8aa6a5375bd6293', 1795275985629);

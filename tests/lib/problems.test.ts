@@ -27,7 +27,31 @@ test('says what a format means, not what it is called', () => {
     fields: [
       { message: 'must be a UUID' },
       { message: 'must be an e-mail address' },
-      { message: "expected string to match 'date-time' format" },
+      { message: 'must be a time, such as 2026-11-21T10:00:00Z' },
+    ],
+  })
+})
+
+test('says what a text of a query has to be, and which fields there are', () => {
+  const message = 'Expected union value'
+  const issues = [
+    { path: '/page', message, schema: { anyOf: [{ type: 'string', format: 'numeric' }, { type: 'number' }] } },
+    { path: '/pinned', message, schema: { anyOf: [{ type: 'boolean' }, { type: 'string', format: 'boolean' }] } },
+    { path: '/title', message: "Expected string to match '\\S'", schema: { type: 'string', pattern: '\\S' } },
+    { path: '/name', message: 'Expected string length less or equal to 9', schema: { type: 'string', pattern: '\\S' } },
+    {
+      path: '',
+      message: 'Expected object to have at least 1 properties',
+      schema: { minProperties: 1, properties: { title: {}, tags: {} } },
+    },
+  ]
+  expect(validationError('query', issues).details).toMatchObject({
+    fields: [
+      { message: 'must be a number' },
+      { message: 'must be true or false' },
+      { message: 'must be a text that is not blank' },
+      { message: 'expected string length less or equal to 9' },
+      { message: 'must have at least one of title, tags' },
     ],
   })
 })

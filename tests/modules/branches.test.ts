@@ -83,6 +83,8 @@ test('makes one branch of a request that comes again with the same key', async (
   await chat('three', { conversation_id: id })
   expect(await create()).toMatchObject({ id: made.id, message_count: 4 })
   expect((await list(id)).items).toHaveLength(3)
+  const elsewhere = { parent_message_id: (await data(call(`/messages/${first.message_id}`))).parent_id }
+  expect((await call(base, { json: elsewhere, headers: { 'idempotency-key': 'k' } })).status).toBe(422)
 })
 
 test('shows, renames and compares branches', async () => {
@@ -113,6 +115,10 @@ test('merges a branch onto another, once for one key', async () => {
   expect(await said(id)).toEqual(['one', 'one', 'one', 'more', 'more'])
   expect(await data(merge())).toEqual(merged)
   expect(await said(id)).toHaveLength(5)
+  const [question] = (await data(call(`/conversations/${id}/messages`))).items
+  const aside = await data(call(base, { json: { parent_message_id: question.id } }))
+  const elsewhere = { json: { onto_branch_id: aside.id }, headers: { 'idempotency-key': 'm' } }
+  expect((await call(`${base}/${other}/merge`, elsewhere)).status).toBe(422)
 })
 
 test('deletes a branch with what only it has, but not the last one', async () => {

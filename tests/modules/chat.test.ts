@@ -174,6 +174,27 @@ test('sends no empty answer back to a model after one that failed at once', asyn
   ])
 })
 
+test('sends a model nothing of messages from elsewhere that hold no text', async () => {
+  const message = (uuid: string, sender: string, text: string, thinking?: string) => {
+    const content = [{ type: 'text', text }, ...(thinking ? [{ type: 'thinking', thinking }] : [])]
+    return { uuid, sender, content, files: [{ file_name: 'tea.png' }] }
+  }
+  const chat_messages = [
+    message('1', 'human', ''),
+    message('2', 'assistant', '', 'A picture'),
+    message('3', 'human', 'Tea?'),
+  ]
+  const json = [{ uuid: crypto.randomUUID(), chat_messages }]
+  const brought = await (await app.call('/v1/import/conversations', { token: me.token, json })).json()
+  const { id, messages } = brought.data.conversations[0]
+  expect(messages).toBe(3)
+  await say({ conversation_id: id, message: 'Well?' })
+  expect(lastSent()?.messages.map(({ role, content }) => [role, content])).toEqual([
+    ['user', 'Tea?'],
+    ['user', 'Well?'],
+  ])
+})
+
 test.each(['api_base', 'api_key', 'base_url', 'extra_headers', 'fallbacks', 'mock_response', 'litellm_params'])(
   'refuses %s, which the server decides',
   async (key) => {

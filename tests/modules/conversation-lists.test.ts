@@ -82,6 +82,13 @@ describe('a new conversation', () => {
     const others = await make({ title: 'Once' }, { headers, token: someone })
     expect(others.id).not.toBe(made.id)
     expect((await call('', { json: { title: 'x' }, headers: { 'idempotency-key': 'has spaces' } })).status).toBe(422)
+    const other = await call('', { json: { title: 'Another' }, headers })
+    expect([other.status, (await other.json()).error.message]).toEqual([
+      422,
+      expect.stringContaining('Idempotency-Key'),
+    ])
+    await call(`/${made.id}`, { method: 'PATCH', json: { title: 'Renamed' } })
+    expect(await make({ title: 'Once' }, { headers })).toMatchObject({ id: made.id, title: 'Renamed' })
   })
 
   test.each([
@@ -217,6 +224,8 @@ describe('the list', () => {
     'max_messages=1e12',
     'created_after=yesterday',
     'created_before=2026-02-30T25:00:00Z',
+    'created_after=0000-01-01T00:00:00Z',
+    'created_before=9999-12-31T23:59:59-23:59',
     `q=${'x'.repeat(201)}`,
     'q=',
     `tag=${'x'.repeat(51)}`,

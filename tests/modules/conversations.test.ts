@@ -76,6 +76,8 @@ test('shows the messages of the active branch, or of the one that ends where it 
     role: 'assistant',
     content: second.choices[0].message.content,
     extra: null,
+    branch_id: second.branch_id,
+    metadata: null,
     status: 'complete',
     model: 'demo/eliza',
     finish_reason: 'stop',

@@ -100,16 +100,22 @@ test.each([
   ['refuse', 503, 'UPSTREAM_UNAVAILABLE', 'Supabase cannot be reached'],
 ] as const)('asks no model when profiles cannot be read: %s', async (failure, status, code, message) => {
   const { token } = await edge.person()
-  const before = asked()
-  edge.supabase.api.fail(failure, '/rest/v1')
-  const response = await chat(token)
-  expect(response.status).toBe(status)
-  expect((await response.json()).error).toMatchObject({ code, message })
-  expect(asked()).toBe(before)
-  // What needs no profile goes on.
-  expect((await edge.app.call('/v1/conversations', { token })).status).toBe(200)
-  edge.supabase.api.fail()
-  await until(async () => (await chat(token)).status === 200)
+  const app = await edge.another()
+  try {
+    const say = () => app.call('/v1/chat/completions', { token, json: { message: 'hello', stream: false } })
+    const before = asked()
+    edge.supabase.api.fail(failure, '/rest/v1')
+    const response = await say()
+    expect(response.status).toBe(status)
+    expect((await response.json()).error).toMatchObject({ code, message })
+    expect(asked()).toBe(before)
+    // What needs no profile goes on.
+    expect((await app.call('/v1/conversations', { token })).status).toBe(200)
+    edge.supabase.api.fail()
+    await until(async () => (await say()).status === 200)
+  } finally {
+    await app.close()
+  }
 })
 
 test('says which setting gives what this store does not have', async () => {

@@ -157,6 +157,12 @@ describe('refuses', () => {
     expect(await dataOf(at(message_id))).toBeNull()
   })
 
+  test('a rating that is none, in words', async () => {
+    const { message_id } = await say({})
+    const { error } = await (await give(message_id, { rating: 0 })).json()
+    expect(error.message).toBe('rating: must be of type integer and within its limits, or null')
+  })
+
   test('a message that is nobody’s, no id, or somebody else’s', async () => {
     const { conversation_id, message_id } = await say({})
     await give(message_id, { rating: 5 })

@@ -113,6 +113,28 @@ describe('the formats', () => {
     expect(await bring(fixture('openai'), mine)).toMatchObject({ imported: 0, skipped: 1 })
   })
 
+  test('takes OpenAI messages that say something else than text', async () => {
+    const mine = newToken()
+    const call = { name: 'menu', arguments: '{}' }
+    const messages = [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'Tea?' },
+          { type: 'image_url', image_url: { url: 'data:,' } },
+        ],
+      },
+      { role: 'assistant', function_call: call },
+      { role: 'assistant', refusal: 'No tea' },
+    ]
+    await bring({ messages }, mine)
+    expect((await only(mine)).messages.map(({ content, extra }) => [content, extra])).toEqual([
+      ['Tea?', { content: messages[0]?.content }],
+      ['', { function_call: call }],
+      ['', { refusal: 'No tea' }],
+    ])
+  })
+
   test('keeps what a source says beside the text', async () => {
     const [gpt, claude, webui, libre, aui] = await Promise.all(
       ['chatgpt', 'claude', 'open-webui', 'librechat', 'assistant-ui'].map(async (name) => {
@@ -135,6 +157,91 @@ describe('the formats', () => {
     expect(webui).toMatchObject({ system_prompt: 'Be brief', tags: ['drinks'], pinned_at: expect.any(String) })
     expect(libre).toMatchObject({ system_prompt: 'Be brief' })
     expect(aui?.messages[2]?.extra).toEqual({ reasoning_content: 'Tea it is' })
+  })
+
+  test('keeps files, calls of tools, errors and thoughts of answers', async () => {
+    const brought = async (document: unknown) => {
+      const mine = newToken()
+      await bring(document, mine)
+      return (await only(mine)).messages.map(({ role, content, extra, metadata }) => [role, content, extra, metadata])
+    }
+    const call = { type: 'tool_call', tool_call: { name: 'menu', args: '{}', output: 'tea' } }
+    const think = { type: 'think', think: 'Tea it is' }
+    const question = {
+      messageId: 'u',
+      parentMessageId: null,
+      isCreatedByUser: true,
+      text: 'Tea?',
+      files: [{ file_id: 'f' }],
+    }
+    const answer = { messageId: 'a', text: '', content: [think, call, { type: 'text', text: 'Tea.' }] }
+    const failed = { messageId: 'b', parentMessageId: 'a', text: 'Out of tea', error: true }
+    expect(await brought({ conversationId: 'c', messages: [question, answer, failed] })).toEqual([
+      ['user', 'Tea?', null, { files: [{ file_id: 'f' }] }],
+      ['assistant', 'Tea.', { reasoning_content: 'Tea it is' }, { parts: [call] }],
+      ['assistant', 'Out of tea', null, { error: true }],
+    ])
+
+    const file = { id: 'f', type: 'file', name: 'menu.txt', content: [{ type: 'text', text: 'tea' }] }
+    const sent = { id: 'u', role: 'user', content: [{ type: 'text', text: 'Tea?' }], attachments: [file] }
+    expect(await brought({ headId: 'u', messages: [{ parentId: null, message: sent }] })).toEqual([
+      ['user', 'Tea?', null, { attachments: [file] }],
+    ])
+
+    const thought = '<details type="reasoning" done="true" duration="2">\n<summary>Thought for 2 seconds</summary>\n'
+    const history = {
+      u: { id: 'u', parentId: null, role: 'user', content: `${thought}?`, childrenIds: ['a', 'b'] },
+      b: { id: 'b', parentId: 'u', role: 'assistant', content: '', error: { content: 'No model' } },
+      a: {
+        id: 'a',
+        parentId: 'u',
+        role: 'assistant',
+        content: `${thought}&gt; Is 1 &lt; 2?\n&gt; Yes\n</details>\n<details><summary>More</summary>x</details>\nTea.`,
+      },
+    }
+    expect(await brought([{ id: 'w', chat: { history: { messages: history } } }])).toEqual([
+      ['user', `${thought}?`, null, null],
+      ['assistant', '<details><summary>More</summary>x</details>\nTea.', { reasoning_content: 'Is 1 < 2?\nYes' }, null],
+      ['assistant', '', null, { error: { content: 'No model' } }],
+    ])
+
+    const node = (id: string, parent: string | null, role: string, content: object, metadata = {}) => ({
+      [id]: { id, parent, children: [], message: { author: { role }, content, metadata } },
+    })
+    const attachments = [{ id: 'f', name: 'menu.pdf' }]
+    const thoughts = { content_type: 'thoughts', thoughts: [{ summary: 'Tea', content: 'Tea it is' }] }
+    const picture = { content_type: 'image_asset_pointer', asset_pointer: 'file-service://file-1' }
+    const mapping = {
+      ...node('u', null, 'user', { content_type: 'text', parts: [''] }, { attachments }),
+      ...node('t', 'u', 'assistant', thoughts),
+      ...node('r', 't', 'assistant', { content_type: 'reasoning_recap', content: 'Thought for 2 seconds' }),
+      ...node('a', 'r', 'assistant', { content_type: 'multimodal_text', parts: ['Tea.', picture] }),
+      ...node('b', 'r', 'assistant', { content_type: 'text', parts: ['Coffee.'] }),
+    }
+    expect(await brought([{ id: 'g', mapping }])).toEqual([
+      ['user', '', null, { attachments }],
+      ['assistant', 'Tea.', { reasoning_content: 'Tea it is' }, { parts: [picture] }],
+      ['assistant', 'Coffee.', null, null],
+    ])
+  })
+
+  test('numbers the alternatives of Open WebUI as it lists them', async () => {
+    const [row] = JSON.parse(fixture('open-webui'))
+    const { u1, a1, a2 } = row.chat.history.messages
+    row.chat.history.messages = { a2, a1, u1 }
+    const mine = newToken()
+    await bring([row], mine)
+    expect((await only(mine)).messages.map(({ content }) => content)).toEqual(['Tea or coffee?', 'Coffee.', 'Tea.'])
+  })
+
+  test('takes a tree of LibreChat, nested and of a thousand messages deep', async () => {
+    let tree: object = { messageId: 'm999', isCreatedByUser: false, text: 'm999', children: [] }
+    for (let i = 998; i >= 0; i--)
+      tree = { messageId: `m${i}`, isCreatedByUser: i % 2 === 0, text: `m${i}`, children: [tree] }
+    const mine = newToken()
+    const { conversations } = await bring({ conversationId: 'deep', recursive: true, messagesTree: [tree] }, mine)
+    expect(conversations[0]).toMatchObject({ messages: 1000, repairs: {} })
+    expect((await only(mine)).branches).toHaveLength(1)
   })
 
   test('goes on in a conversation that came from elsewhere', async () => {
@@ -252,6 +359,33 @@ describe('our own files', () => {
     const real = await bring(fixture('librechat'), mine)
     expect(real.conversations).toEqual(dry.conversations)
     expect(await bring(fixture('librechat'), mine, '?dry_run=true')).toMatchObject({ imported: 0, skipped: 1 })
+  })
+
+  test('say the same of one that comes twice, dry or not', async () => {
+    const mine = newToken()
+    const twice = [JSON.parse(fixture('claude'))[0], JSON.parse(fixture('claude'))[0]]
+    const dry = await bring(twice, mine, '?dry_run=true')
+    expect(dry).toMatchObject({ imported: 1, skipped: 1 })
+    expect((await bring(twice, mine)).conversations).toEqual(dry.conversations)
+  })
+
+  test('come back with a title as long as the Observatory takes', async () => {
+    const mine = newToken()
+    const json = { title: `${'word '.repeat(99)}end` }
+    const { id } = await (await app.call('/api/v1/conversations', { token: mine, json })).json()
+    const file = await take('json', mine)
+    await app.call(`/v1/conversations/${id}`, { token: mine, method: 'DELETE' })
+    expect(await bring(file, mine)).toMatchObject({ imported: 1, conversations: [{ repairs: {} }] })
+    expect(await take('json', mine)).toBe(file)
+  })
+
+  test('with a status that is a word of the language are taken', async () => {
+    const own = fixture('own').replaceAll('-7000-8000-', '-7000-a000-')
+    for (const word of ['constructor', '__proto__']) {
+      const mine = newToken()
+      await bring(own.replaceAll('"complete"', `"${word}"`), mine)
+      expect((await only(mine)).messages.map(({ status }) => status)).toEqual(['complete', 'stopped', 'complete'])
+    }
   })
 })
 
@@ -387,7 +521,7 @@ describe('refuses', () => {
     ['messages that are none', '{"messages":[7,"x",null]}', json, 422],
     ['an empty list', '[]', json, 422],
     ['text', '"conversations"', json, 422],
-    ['arrays 200 deep', '['.repeat(200) + ']'.repeat(200), json, 400],
+    ['arrays 3,000 deep', '['.repeat(3000) + ']'.repeat(3000), json, 400],
     [
       'a bad line among good ones',
       '{"messages":[{"role":"user","content":"x"}]}\n{',

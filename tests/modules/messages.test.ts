@@ -204,11 +204,27 @@ describe('bad input', () => {
     for (const json of [
       { stream: 'yes' },
       { branch_name: '' },
+      { branch_name: ' ' },
       { temperature: 9 },
+      { n: 2 },
+      [],
+      'text',
       { api_base: 'https://x.example' },
     ]) {
       expect([json, (await call(`/messages/${question}/regenerate`, { json })).status]).toEqual([json, 422])
     }
+  })
+
+  test('does not answer again what answers nothing', async () => {
+    const messages = [
+      { role: 'assistant', content: 'Welcome!' },
+      { role: 'user', content: 'hi' },
+    ]
+    const [{ id }] = (await data(call('/import/conversations', { json: { messages } }))).conversations
+    const [welcome] = await pathOf(id)
+    const asked = provider.requests.length
+    const answer = await call(`/messages/${welcome.id}/regenerate`, { json: {} })
+    expect([answer.status, provider.requests.length]).toEqual([409, asked])
   })
 
   test('takes from the body neither another conversation nor another message', async () => {

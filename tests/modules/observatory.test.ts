@@ -83,6 +83,13 @@ describe('conversations', () => {
     expect(await bodyOf(at(`/${id}`))).toEqual(before)
   })
 
+  test('give back what was kept with them, even where it has one of our names', async () => {
+    const { id } = await create({ metadata: { user_id: 5, a: 1 } })
+    expect(await bodyOf(at(`/${id}`))).toMatchObject({ user_id: null, metadata: { user_id: 5, a: 1 } })
+    const changed = await at(`/${id}`, { method: 'PATCH', json: { user_id: 'u' } })
+    expect(await changed.json()).toMatchObject({ user_id: 'u', metadata: { a: 1 } })
+  })
+
   test('are the same as those of /v1', async () => {
     const { id } = await create({ title: 'Here and there', user_id: 'u' })
     const { data } = await bodyOf(app.call(`/v1/conversations/${id}`, { token }))
@@ -238,6 +245,20 @@ describe('the stream', () => {
     expect(frames.at(-1)?.data).toEqual({ content: '', done: true, message_id: messages[1].id })
     expect(messages[1]).toMatchObject({ content: 'one two three', time_to_first_token_ms: expect.any(Number) })
     expect(provider.requests.at(-1)?.body).toMatchObject({ temperature: 0.5, max_tokens: 9 })
+  })
+
+  test('asks nothing when only its headers are wanted', async () => {
+    const { id } = await create()
+    const asked = provider.requests.length
+    const answer = await at(`/${id}/stream?message=Hello`, { method: 'HEAD' })
+    expect([answer.status, answer.headers.get('content-type'), await answer.text()]).toEqual([
+      200,
+      'text/event-stream; charset=utf-8',
+      '',
+    ])
+    expect((await at(`/${id}/stream?message=Hello`, { method: 'HEAD', token: undefined })).status).toBe(401)
+    expect((await bodyOf(at(`/${id}`))).total_messages).toBe(0)
+    expect(provider.requests.length).toBe(asked)
   })
 
   test('says what the model did wrong, and that this was all', async () => {

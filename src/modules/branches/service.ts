@@ -2,6 +2,7 @@ import { AppError } from '../../errors'
 import { revOf, settled, stale } from '../../lib/etag'
 import { idFrom, newId } from '../../lib/ids'
 import { type Page, paged } from '../../lib/page'
+import { otherRequest } from '../../lib/turn-options'
 import type { Branch, Owner, Store, Written } from '../../store/port'
 import type { Conversations } from '../conversations/service'
 import type { Runs } from '../runs/service'
@@ -45,7 +46,14 @@ export class Branches {
       parentMessageId: given.parent_message_id,
       name: given.name?.trim(),
     }
-    return this.branch(owner, id, await this.deps.store.branches.create(owner, id, branch, this.terms(headers)))
+    const made = await this.branch(
+      owner,
+      id,
+      await this.deps.store.branches.create(owner, id, branch, this.terms(headers)),
+    )
+    const elsewhere = made.data.parent_message_id !== given.parent_message_id.toLowerCase()
+    if (made.data.id === branch.id && elsewhere) throw otherRequest()
+    return made
   }
 
   async activate(owner: Owner, { id, branch_id }: Named, headers: WriteHeaders) {

@@ -110,7 +110,7 @@ export const Regenerate = t.Object(
   {
     conversation_id: Id('The conversation'),
     message_id: Id('The answer to make again, or the user message to answer again'),
-    branch_name: t.Optional(t.Nullable(t.String({ minLength: 1, maxLength: 100 }))),
+    branch_name: t.Optional(t.Nullable(t.String({ minLength: 1, maxLength: 100, pattern: '\\S' }))),
     ...sampling,
   },
   {

@@ -38,10 +38,12 @@ export function contextOf(
   { instructions = [], sent }: { instructions?: ChatMessage[]; sent: ChatMessage[] },
 ): ChatMessage[] {
   const system: ChatMessage[] = systemPrompt ? [{ role: 'system', content: systemPrompt }] : []
-  // An answer that failed before its first word says nothing, and some providers refuse empty messages.
-  const path = context.filter(({ role, content, extra }) => role !== 'assistant' || content || extra).map(toChatMessage)
-  return [...system, ...instructions, ...path, ...sent]
+  return [...system, ...instructions, ...context.map(toChatMessage).filter(says), ...sent]
 }
+
+/** An answer that failed before its first word, or a file from elsewhere, says nothing, and some providers refuse empty messages. */
+const says = ({ role, content, tool_calls }: ChatMessage): boolean =>
+  role === 'tool' || Boolean(content) || tool_calls !== undefined
 
 /** Stands in for a provider that could not be found, and says so when it is asked. */
 export const failing = (error: unknown): Provider => ({

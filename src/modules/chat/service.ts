@@ -5,6 +5,7 @@ import { retry } from '../../lib/retry'
 import { headline } from '../../lib/text'
 import { hashToken } from '../../lib/tokens'
 import { commonPrefix, fromChatMessage } from '../../lib/tree'
+import { otherRequest } from '../../lib/turn-options'
 import type { ModelDirectory } from '../../llm/directory'
 import type { ChatEvent, ChatMessage } from '../../llm/port'
 import type { RunBatch } from '../../runs/port'
@@ -80,16 +81,18 @@ export class Chat {
   async regenerate(user: User, body: Regenerate, options: TurnOptions = {}): Promise<Answer> {
     const { conversation_id, message_id, branch_name, ...rest } = body
     const message = await this.deps.store.conversations.findMessage(user, message_id)
-    if (!message || message.conversationId !== conversation_id)
+    if (!message || message.conversationId !== conversation_id.toLowerCase())
       throw new AppError('NOT_FOUND', 'There is no such message')
     const parentId = message.role === 'assistant' ? message.parentId : message.id
+    if (parentId === null)
+      throw new AppError('CONFLICT', 'Nothing was said before this answer: there is nothing to answer again')
     const place: Place = { kind: 'existing', id: conversation_id, parentId }
     return this.turn(user, {
       place,
       sent: [],
       body: rest,
       whole: body,
-      branchName: branch_name ?? undefined,
+      branchName: branch_name?.trim(),
       ...options,
     })
   }
@@ -100,9 +103,6 @@ export class Chat {
    */
   async bound(user: User, conversationId: string, body: OpenAiChat, options: TurnOptions = {}): Promise<Answer> {
     const { messages, conversation_id, ...rest } = body
-    if (Number((rest as Params).n ?? 1) !== 1) {
-      throw new AppError('VALIDATION_ERROR', 'n must be 1 when the answer is kept in a conversation')
-    }
     const isInstruction = ({ role }: ChatMessage) => role === 'system' || role === 'developer'
     const instructions = messages.filter(isInstruction)
     const turns = messages.filter((message) => !isInstruction(message))
@@ -161,6 +161,10 @@ export class Chat {
     const { place, sent, idempotencyKey } = turn
     runs.admit()
     rejectRouting(turn.body)
+    // Others would be paid for and lost.
+    if (Number(turn.body.n ?? 1) !== 1) {
+      throw new AppError('VALIDATION_ERROR', 'n must be 1 when the answer is kept in a conversation')
+    }
     const wallet = await this.wallet(user)
     // Before anything is written: a model that does not exist shall not leave a conversation behind.
     const defaultModel = turn.body.model ?? (await models.defaultModel(wallet.litellmKey))
@@ -225,9 +229,7 @@ export class Chat {
   }
 
   private async replay(user: User, run: Run, { idempotency }: BeginTurn): Promise<Answer> {
-    if (run.fingerprint !== idempotency?.fingerprint) {
-      throw new AppError('VALIDATION_ERROR', 'This Idempotency-Key was used with a different request. Use a new key')
-    }
+    if (run.fingerprint !== idempotency?.fingerprint) throw otherRequest()
     // The first request may have written the run's row and not yet opened its log: that is a matter of moments.
     const { events } = await retry(() => this.deps.runs.read(user, run.id, 0), { attempts: 5, baseMs: 50 })
     return { run, events, replayed: true }

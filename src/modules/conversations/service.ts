@@ -4,7 +4,8 @@ import { idFrom, newId } from '../../lib/ids'
 import { momentOf } from '../../lib/moment'
 import { type Page, type Paged, paged } from '../../lib/page'
 import { checkedSettings } from '../../lib/parameters'
-import type { ConversationFilter, Owner, Store } from '../../store/port'
+import { otherRequest } from '../../lib/turn-options'
+import type { Conversation, ConversationFilter, Owner, Store } from '../../store/port'
 import type { Runs } from '../runs/service'
 import {
   branchJson,
@@ -41,8 +42,9 @@ export class Conversations {
       .catch(async (error) => {
         const first = error instanceof AppError && error.code === 'CONFLICT' && key !== undefined
         const conversation = first ? await this.store.conversations.find(owner, id) : undefined
-        if (conversation) return conversation
-        throw error
+        if (!conversation) throw error
+        if (wasMadeOf(conversation, fields)) return conversation
+        throw otherRequest()
       })
     return conversationJson(made)
   }
@@ -80,12 +82,15 @@ export class Conversations {
   }
 
   async remove(owner: Owner, id: string, ifMatch?: string) {
-    const rev = revOf(ifMatch)
+    const terms = { rev: revOf(ifMatch), at: this.now() }
     const before = found(await this.store.conversations.find(owner, id))
-    if (rev !== undefined && rev !== before.rev) throw stale(conversationJson(before))
+    if (terms.rev !== undefined && terms.rev !== before.rev) throw stale(conversationJson(before))
     // An answer still being written would otherwise be paid for and have nowhere to go.
     await this.runs.stopIn(id)
-    await this.store.conversations.remove(owner, id, this.now())
+    if (!(await this.store.conversations.remove(owner, id, terms))) {
+      const changed = await this.store.conversations.find(owner, id)
+      if (changed) throw stale(conversationJson(changed))
+    }
     // A turn may have begun in between.
     await this.runs.stopIn(id)
     return { id, deleted: true }
@@ -96,6 +101,10 @@ function found<T>(row: T | undefined): T {
   if (row === undefined) throw new AppError('NOT_FOUND', 'There is no such conversation or message')
   return row
 }
+
+/** Whether it began like this. Of one that has been changed since, nobody knows. */
+const wasMadeOf = (conversation: Conversation, fields: Partial<Conversation>) =>
+  conversation.rev > 1 || Bun.deepEquals({ ...conversation, ...fields }, conversation)
 
 const SORTED_BY = { updated_at: 'updatedAt', created_at: 'createdAt', title: 'title' } as const
 

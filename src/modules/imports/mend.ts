@@ -5,6 +5,8 @@ import { byLevel, type Linked, link } from './order'
 import type { Fields } from './read'
 
 const MAX_TITLE = 200
+/** Of our own: the Observatory's clients may give longer ones. */
+const MAX_OWN_TITLE = 500
 const MAX_PROMPT = 32_000
 const MAX_TAGS = 50
 const MAX_TAG = 50
@@ -157,11 +159,12 @@ function text(given: string, repairs: Repairs): string {
 export const json = (value: Fields | null | undefined): Fields | null =>
   value ? (JSON.parse(storableJson(value)) as Fields) : null
 
-function titleOf({ title }: NormalConversation, messages: MendedMessage[], repairs: Repairs): string {
+function titleOf({ title, own }: NormalConversation, messages: MendedMessage[], repairs: Repairs): string {
+  const most = own ? MAX_OWN_TITLE : MAX_TITLE
   if (title?.trim()) {
-    if (title.length <= MAX_TITLE) return text(title, repairs)
+    if (title.length <= most) return text(title, repairs)
     count(repairs, 'titles')
-    return storable(headline(title, MAX_TITLE))
+    return storable(headline(title, most))
   }
   if (title !== null) count(repairs, 'titles')
   const question = messages.find(({ role, content }) => role === 'user' && content.trim())?.content ?? ''

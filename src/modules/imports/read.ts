@@ -7,6 +7,8 @@ export const isFields = (value: unknown): value is Fields =>
 export const fields = (value: unknown): Fields => (isFields(value) ? value : {})
 export const fieldsOrNull = (value: unknown): Fields | null => (isFields(value) ? value : null)
 export const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
+/** A list that has something in it. */
+export const listOrNull = (value: unknown): unknown[] | null => (list(value).length > 0 ? list(value) : null)
 export const textOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 export const texts = (value: unknown): string[] => list(value).filter((item) => typeof item === 'string')
 

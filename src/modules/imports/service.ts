@@ -28,7 +28,14 @@ export class Imports {
     const readers = recognise(body)
     if (!readers) throw new AppError('VALIDATION_ERROR', `This is no format known here. Send ${ACCEPTED}`)
     const conversations: Imported[] = []
-    for (const read of readers) conversations.push(await this.one(owner, read(), dryRun))
+    const met = new Set<string>()
+    for (const read of readers) {
+      const one = await this.one(owner, read(), dryRun)
+      // A dry run leaves nothing behind that would tell of the first when the same one comes again.
+      if (one.id !== null && met.has(one.id)) one.skipped ??= 'exists'
+      else if (one.id !== null) met.add(one.id)
+      conversations.push(one)
+    }
     const skipped = conversations.filter((one) => one.skipped).length
     return { imported: conversations.length - skipped, skipped, dry_run: dryRun, conversations }
   }

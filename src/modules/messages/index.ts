@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import { nativeAnswer, wantsStream } from '../../dialects/answer'
 import { okTagged } from '../../lib/etag'
 import { ok, paged } from '../../lib/page'
+import { objectOnly } from '../../lib/problems'
 import { turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
@@ -59,6 +60,9 @@ export const messages = (auth: Auth, messages: Messages) =>
       {
         params: MessageId,
         body: Again,
+        transform({ body }) {
+          if (body !== undefined && body !== null) objectOnly({ body })
+        },
         // A model may take minutes: neither a stream nor a plain answer may be cut by the server's idle timer.
         beforeHandle({ request, server }) {
           server?.timeout(request, 0)
@@ -66,7 +70,7 @@ export const messages = (auth: Auth, messages: Messages) =>
         detail: describe({
           summary: 'Answer a message again',
           description:
-            'As `POST /v1/chat/regenerate`: makes a sibling of an answer, or answers a message of the user, and shows it. One JSON object, or a stream when `stream` is `true` or the request accepts `text/event-stream`.',
+            'As `POST /v1/chat/regenerate`: makes a sibling of an answer, or answers a message of the user, and shows it. `branch_name` names the branch that begins; none does where one ends already, as after an edit. One JSON object, or a stream when `stream` is `true` or the request accepts `text/event-stream`.',
           tag,
           example: completionExample,
           stream: streamExample,

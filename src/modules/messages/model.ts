@@ -15,7 +15,7 @@ export const Edit = t.Object(
 export type Edit = typeof Edit.static
 
 export const Again = t.Object(
-  { branch_name: t.Optional(t.Nullable(t.String({ minLength: 1, maxLength: 100 }))), ...sampling },
+  { branch_name: t.Optional(t.Nullable(t.String({ minLength: 1, maxLength: 100, pattern: '\\S' }))), ...sampling },
   {
     additionalProperties: true,
     description: 'Any other key of the Chat Completions API is passed on.',

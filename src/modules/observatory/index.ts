@@ -4,7 +4,7 @@ import { observatoryFrames, parseFrameId } from '../../dialects/observatory'
 import type { ErrorCode } from '../../errors'
 import { mapIterator } from '../../lib/iterate'
 import { objectOnly } from '../../lib/problems'
-import { sseResponse } from '../../lib/sse'
+import { sseHead, sseResponse } from '../../lib/sse'
 import { idempotencyKey, turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
@@ -151,6 +151,7 @@ export const observatory = (auth: Auth, observatory: Observatory) =>
           }),
         ),
       {
+        beforeHandle: onlyLooking,
         params: ConversationId,
         query: StreamQuery,
         detail: describe({
@@ -178,6 +179,11 @@ export const observatory = (auth: Auth, observatory: Observatory) =>
         }),
       },
     )
+
+/** A GET that has an effect: HEAD, as browsers and previews of links send it, must not have it. */
+function onlyLooking({ request }: { request: Request }): Response | undefined {
+  return request.method === 'HEAD' ? sseHead() : undefined
+}
 
 const nothing = (_done?: unknown) => new Response(null, { status: 204 })
 

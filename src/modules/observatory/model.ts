@@ -99,7 +99,7 @@ export function withUserId(
 /** The same, taken apart again. */
 export function ownData(kept: Record<string, unknown> | null) {
   const { user_id, ...metadata } = kept ?? {}
-  return { user_id: typeof user_id === 'string' ? user_id : null, metadata }
+  return typeof user_id === 'string' ? { user_id, metadata } : { user_id: null, metadata: { ...kept } }
 }
 
 type Told = Pick<Conversation, 'id' | 'title' | 'metadata' | 'createdAt' | 'updatedAt'>

@@ -1,9 +1,8 @@
-import { AppError } from '../../errors'
+import { dayAfter, momentOf } from '../../lib/moment'
 import { paged } from '../../lib/page'
+import { validationError } from '../../lib/problems'
 import type { Owner, Store } from '../../store/port'
 import { foundJson, type SearchQuery } from './model'
-
-const DAY = 86_400_000
 
 export class Search {
   constructor(private readonly store: Pick<Store, 'search'>) {}
@@ -28,21 +27,17 @@ export class Search {
   }
 }
 
-/** The pattern lets the 31st of February through. */
+const DATE = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/
+
 function startOf(field: string, text: string | undefined): Date | undefined {
   if (text === undefined) return undefined
-  const date = new Date(text)
-  const real =
-    !Number.isNaN(date.getTime()) && new Date(`${text.slice(0, 10)}T00:00Z`).getUTCDate() === Number(text.slice(8, 10))
-  if (!real || date.getUTCFullYear() < 1) {
-    const message = `${field}: must be a date, or a time with its zone`
-    throw new AppError('VALIDATION_ERROR', message, { details: { in: 'query', fields: [{ path: field, message }] } })
-  }
-  return date
+  if (DATE.test(text)) return momentOf(field, text)
+  const message = 'must be a date, as 2026-11-21, or a time with its zone, as 2026-11-21T10:00:00Z'
+  throw validationError('query', [{ path: field, message }])
 }
 
 /** A day is meant with all its hours. */
 function endOf(field: string, text: string | undefined): Date | undefined {
   const date = startOf(field, text)
-  return date && text?.length === 10 ? new Date(date.getTime() + DAY) : date
+  return date && text?.length === 10 ? dayAfter(date) : date
 }

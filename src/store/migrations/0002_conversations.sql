@@ -197,8 +197,8 @@ CREATE FUNCTION open_branch(p_conversation uuid, p_id uuid, p_name text, p_paren
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO branches (id, conversation_id, name, parent_message_id, leaf_id, created_at, viewed_at)
-  SELECT p_id, p_conversation, coalesce(p_name, CASE WHEN count(*) = 0 THEN 'Main' ELSE 'Branch ' || count(*) + 1 END),
-    p_parent, p_leaf, p_at, p_at
+  SELECT p_id, p_conversation, coalesce(p_name, CASE WHEN count(*) = 0 THEN 'Main'
+    ELSE 'Branch ' || greatest(count(*), max(substring(name FROM '^Branch (\d{1,9})$')::bigint)) + 1 END), p_parent, p_leaf, p_at, p_at
   FROM branches WHERE conversation_id = p_conversation;
 END $$;
 --> statement-breakpoint

@@ -1,6 +1,7 @@
 import { and, asc, count, desc, eq, ne, sql } from 'drizzle-orm'
 import { AppError } from '../../errors'
 import { newId } from '../../lib/ids'
+import { otherRequest } from '../../lib/turn-options'
 import type { Branch, BranchStore, Owner, WriteTerms } from '../port'
 import { branches, conversations, messages } from '../schema'
 import { messageColumns } from './columns'
@@ -139,8 +140,10 @@ export class SqlBranches implements BranchStore {
       const { beyondA } = await parting(tx, source.leafId, target.leafId)
       const copies = copiesOf(beyondA, target.leafId, between.key ?? newId())
       const branch = () => branchOf(tx, target.id)
-      const there = await this.count(tx, id, copies)
-      if (there > 0) return { repeated: true, value: async () => ({ branch: await branch(), copied: there }) }
+      const there = await this.branchesOf(tx, id, copies)
+      if (there.some((branchId) => branchId !== target.id)) throw otherRequest()
+      if (there.length > 0)
+        return { repeated: true, value: async () => ({ branch: await branch(), copied: there.length }) }
       if (source.status === 'streaming' || target.status === 'streaming') throw busy()
       await insertCopies(tx, {
         conversationId: id,
@@ -158,12 +161,14 @@ export class SqlBranches implements BranchStore {
     return this.db.select(messageColumns).from(messages).where(among(conversationId, ids)).orderBy(asc(messages.depth))
   }
 
-  private async count(tx: Tx, conversationId: string, copies: { id: string }[]): Promise<number> {
+  /** Where those of the copies are that there are already. */
+  private async branchesOf(tx: Tx, conversationId: string, copies: { id: string }[]): Promise<(string | null)[]> {
     const where = among(
       conversationId,
       copies.map(({ id }) => id),
     )
-    return Number(only(await tx.select({ n: count() }).from(messages).where(where)).n)
+    const rows = await tx.select({ branchId: messages.branchId }).from(messages).where(where)
+    return rows.map(({ branchId }) => branchId)
   }
 }
 

@@ -7,6 +7,7 @@ import type {
   NewConversation,
   Owner,
   PlacedMessage,
+  WriteTerms,
 } from '../port'
 import { branches, conversations, deletions, messages } from '../schema'
 import { conversationColumns, messageColumns } from './columns'
@@ -134,9 +135,13 @@ export class SqlConversations implements ConversationStore {
     return current && { outcome: 'stale' as const, conversation: current }
   }
 
-  remove(owner: Owner, id: string, at = new Date()) {
+  remove(owner: Owner, id: string, { rev, at }: WriteTerms = { at: new Date() }) {
+    const as = rev === undefined ? undefined : eq(conversations.rev, rev)
     return this.db.transaction(async (tx) => {
-      const gone = await tx.delete(conversations).where(mine(owner, id)).returning({ id: conversations.id })
+      const gone = await tx
+        .delete(conversations)
+        .where(and(mine(owner, id), as))
+        .returning({ id: conversations.id })
       if (gone.length === 0) return false
       await tx.insert(deletions).values({ userId: owner.userId, kind: 'conversation', id, conversationId: id, at })
       return true

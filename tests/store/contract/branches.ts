@@ -109,6 +109,15 @@ export function branchesContract(given: () => Given): void {
     })
     const unnamed = { id: newId(), parentMessageId: question, name: undefined }
     expect(done(await branches().create(user, id, unnamed, { at: AT }))).toMatchObject({ name: 'Branch 3' })
+    const second = (await list(user, id)).find(({ name }) => name === 'Branch 2')
+    done(await branches().remove(user, id, String(second?.id), { at: AT }))
+    const another = { id: newId(), parentMessageId: first.questionId, name: undefined }
+    const { name } = done(await branches().create(user, id, another, { at: AT }))
+    // The question has the unnamed branch already; what is made again comes after all there were.
+    expect(name).toBe('Branch 3')
+    await given().answered(user, { in: id, parentId: first.questionId, messages: [] })
+    await given().answered(user, { in: id, parentId: first.questionId, messages: [] })
+    expect((await list(user, id)).map((branch) => branch.name)).toEqual(['Main', 'Branch 3', 'Branch 4'])
   })
 
   test('makes the branch of one request once, also when it has gone on meanwhile', async () => {

@@ -272,9 +272,10 @@ export function listingContract(given: () => Given, { keepsAll }: { keepsAll: bo
   test('leaves word of what it removed, once', async () => {
     const user = await given().user()
     const { conversationId: id } = await given().answered(user)
-    expect(await conversations().remove(await given().user(), id, after(4))).toBe(false)
-    expect(await conversations().remove(user, id, after(5))).toBe(true)
-    expect(await conversations().remove(user, id, after(6))).toBe(false)
+    expect(await conversations().remove(await given().user(), id, { at: after(4) })).toBe(false)
+    expect(await conversations().remove(user, id, { rev: 9, at: after(4) })).toBe(false)
+    expect(await conversations().remove(user, id, { rev: 1, at: after(5) })).toBe(true)
+    expect(await conversations().remove(user, id, { at: after(6) })).toBe(false)
     const rows = await given().sql('select user_id, kind, id, at from deletions where conversation_id = $1', [id])
     expect(rows).toEqual([{ user_id: user.userId, kind: 'conversation', id, at: after(5) }])
   })

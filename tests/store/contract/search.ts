@@ -107,6 +107,8 @@ export function searchContract(given: () => Given): void {
       'я'.repeat(1000),
       '😀'.repeat(500),
       '-x '.repeat(333),
+      'ten kilobytes of words '.repeat(450),
+      Array.from({ length: 1400 }, (_, i) => `w${i}`).join(' '),
       '"'.repeat(1000),
       '\ud800',
     ])

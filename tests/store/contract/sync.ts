@@ -63,7 +63,7 @@ export function syncContract(given: () => Given): void {
     const [gone, kept] = [await given().answered(user), await given().answered(user)]
     const reply = await given().answered(user, { in: kept.conversationId })
     await upToDate(device, user)
-    await given().store.conversations.remove(user, gone.conversationId, after(5))
+    await given().store.conversations.remove(user, gone.conversationId, { at: after(5) })
     await given().store.messages.remove(user, reply.questionId, { at: after(5) })
     await upToDate(device, user)
     expect(device.conversations.size).toBe(1)

@@ -10,6 +10,8 @@ export interface EdgeApp {
   provider: FakeProvider
   /** A new person with a LiteLLM key and, unless said otherwise, ten dollars. */
   person: (profile?: { balance?: number | null; key?: string | null }) => Promise<{ id: string; token: string }>
+  /** One more server in front of the same project: it has seen no failure yet. */
+  another: () => Promise<TestApp>
   close: () => Promise<void>
 }
 
@@ -18,18 +20,21 @@ export async function edgeApp(env: Record<string, string> = {}, { older = false 
   const supabase = await startSupabase()
   const proxy = startFunctionProxy(supabase.functionUrl, { older })
   const provider = startFakeProvider()
-  const app = await testApp({
-    SUPABASE_URL: supabase.url,
-    SUPABASE_ANON_KEY: supabase.api.anonKey,
-    EDGE_FUNCTION_URL: proxy.url,
-    JWT_SECRET_KEY: supabase.api.jwtSecret,
-    LITELLM_URL: provider.url,
-    DEFAULT_MODEL: 'echo',
-    SUPABASE_SERVICE_KEY: supabase.api.serviceKey,
-    ...env,
-  })
+  const start = () =>
+    testApp({
+      SUPABASE_URL: supabase.url,
+      SUPABASE_ANON_KEY: supabase.api.anonKey,
+      EDGE_FUNCTION_URL: proxy.url,
+      JWT_SECRET_KEY: supabase.api.jwtSecret,
+      LITELLM_URL: provider.url,
+      DEFAULT_MODEL: 'echo',
+      SUPABASE_SERVICE_KEY: supabase.api.serviceKey,
+      ...env,
+    })
+  const app = await start()
   return {
     app,
+    another: start,
     supabase,
     function: proxy,
     provider,

@@ -1,5 +1,5 @@
 import type { NormalConversation, NormalMessage } from '../normal'
-import { extraOf, type Fields, fields, idOrNull, isFields, list, moment, textOrNull } from '../read'
+import { extraOf, type Fields, fields, idOrNull, isFields, list, listOrNull, moment, textOrNull } from '../read'
 
 /** An assistant-ui repository: `{ headId, messages: [{ parentId, message }] }`. */
 export const isAssistantUi = (value: Fields): boolean => {
@@ -28,8 +28,8 @@ export function fromAssistantUi(value: Fields): NormalConversation {
 const isText = ({ type }: Fields) => type === 'text'
 const isThought = ({ type }: Fields) => type === 'reasoning'
 
-function toMessage({ parentId, message: inner }: Fields): NormalMessage {
-  const message = fields(inner)
+function toMessage(item: Fields): NormalMessage {
+  const message = fields(item.message)
   const parts = list(message.content ?? message.parts).filter(isFields)
   const said = (is: (part: Fields) => boolean) =>
     parts
@@ -40,11 +40,11 @@ function toMessage({ parentId, message: inner }: Fields): NormalMessage {
   const custom = fields(fields(message.metadata).custom)
   return {
     sourceId: idOrNull(message.id),
-    parentSourceId: idOrNull(parentId),
+    parentSourceId: 'parentId' in item ? idOrNull(item.parentId) : undefined,
     role: textOrNull(message.role) ?? '',
     content: textOrNull(message.content) ?? said(isText),
     extra: extraOf({ reasoning_content: said(isThought) }),
-    metadata: extraOf({ parts: others.length > 0 ? others : null }),
+    metadata: extraOf({ parts: listOrNull(others), attachments: listOrNull(message.attachments) }),
     createdAt: moment(message.createdAt),
     model: textOrNull(custom.model),
   }

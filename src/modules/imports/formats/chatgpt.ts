@@ -1,10 +1,12 @@
 import type { NormalConversation, NormalMessage } from '../normal'
-import { extraOf, type Fields, fields, idOrNull, isFields, list, moment, textOrNull } from '../read'
+import { extraOf, type Fields, fields, idOrNull, isFields, list, listOrNull, moment, textOrNull } from '../read'
+import { inOrder } from './mapping'
 
 /** `conversations.json` of ChatGPT: a mapping of nodes, of which the topmost and some others have no message to show. */
 export const isChatGpt = (value: Fields): boolean => isFields(value.mapping)
 
 export function fromChatGpt(value: Fields): NormalConversation {
+  const tree: Tree = { mapping: fields(value.mapping), thoughts: new Set() }
   return {
     source: 'chatgpt',
     sourceId: idOrNull(value.conversation_id) ?? idOrNull(value.id),
@@ -16,52 +18,57 @@ export function fromChatGpt(value: Fields): NormalConversation {
     tags: [],
     archived: value.is_archived === true,
     pinned: value.is_starred === true,
-    messages: inOrder(fields(value.mapping)).map(([key, node]) => toMessage(key, node)),
+    messages: inOrder(tree.mapping, LINKS).map(([key, node]) => toMessage(key, node, tree)),
     activeSourceId: idOrNull(value.current_node),
   }
 }
 
-/** The nodes as the lists of children name them: that is the order of alternatives; then those that no list names. */
-function inOrder(mapping: Fields): [string, Fields][] {
-  const seen = new Set<string>()
-  const order: [string, Fields][] = []
-  const take = (key: string) => {
-    const node = mapping[key]
-    if (seen.has(key) || !isFields(node)) return
-    seen.add(key)
-    order.push([key, node])
-  }
-  const roots = Object.keys(mapping).filter((key) => !idOrNull(fields(mapping[key]).parent))
-  for (const key of roots) take(key)
-  for (let i = 0; i < order.length; i++) {
-    for (const child of list(order[i]?.[1].children))
-      if (typeof child === 'string' && Object.hasOwn(mapping, child)) take(child)
-  }
-  for (const key of Object.keys(mapping)) take(key)
-  return order
+interface Tree {
+  mapping: Fields
+  /** Nodes of thoughts that an answer has taken: each belongs to one. */
+  thoughts: Set<string>
 }
 
-function toMessage(key: string, node: Fields): NormalMessage {
+const LINKS = { parent: 'parent', children: 'children' }
+
+function toMessage(key: string, node: Fields, tree: Tree): NormalMessage {
   const message = fields(node.message)
   const metadata = fields(message.metadata)
   const content = fields(message.content)
   const text = textOf(content)
-  const hidden = metadata.is_visually_hidden_from_conversation === true || !text
-  const images = list(content.parts).filter(isFields)
+  const parts = listOrNull(list(content.parts).filter(isFields))
+  const attachments = listOrNull(metadata.attachments)
+  const hidden = metadata.is_visually_hidden_from_conversation === true || !(text || parts || attachments)
   const author = fields(message.author)
   return {
     sourceId: key,
     parentSourceId: idOrNull(node.parent),
-    role: hidden && images.length === 0 ? null : (textOrNull(author.role) ?? ''),
+    role: hidden ? null : (textOrNull(author.role) ?? ''),
     content: text,
+    extra: hidden ? null : extraOf({ reasoning_content: thoughtAbove(node, tree) }),
     metadata: extraOf({
       author: textOrNull(author.name),
-      attachments: metadata.attachments,
-      parts: images.length ? images : null,
+      attachments,
+      parts,
     }),
     createdAt: moment(message.create_time),
     model: textOrNull(metadata.model_slug),
   }
+}
+
+/** What was thought just before: it has nodes of its own, between the question and the answer. */
+function thoughtAbove({ parent }: Fields, { mapping, thoughts: taken }: Tree): string {
+  const found: string[][] = []
+  let key = idOrNull(parent)
+  while (key && !taken.has(key) && Object.hasOwn(mapping, key)) {
+    const node = fields(mapping[key])
+    const { content_type: type, thoughts } = fields(fields(node.message).content)
+    if (type !== 'thoughts' && type !== 'reasoning_recap') break
+    taken.add(key)
+    found.push(list(thoughts).map((thought) => textOrNull(fields(thought).content) ?? ''))
+    key = idOrNull(node.parent)
+  }
+  return found.reverse().flat().filter(Boolean).join('\n\n')
 }
 
 function textOf({ content_type: type, parts, text, result, language }: Fields): string {

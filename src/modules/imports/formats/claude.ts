@@ -1,5 +1,5 @@
 import type { NormalConversation, NormalMessage } from '../normal'
-import { extraOf, type Fields, fields, idOrNull, isFields, list, moment, textOrNull } from '../read'
+import { extraOf, type Fields, fields, idOrNull, isFields, list, listOrNull, moment, textOrNull } from '../read'
 
 /** `conversations.json` of Claude: a list of messages; newer files name the parents as well. */
 export const isClaude = (value: Fields): boolean => Array.isArray(value.chat_messages)
@@ -37,13 +37,11 @@ function toMessage(message: Fields): NormalMessage {
     content: said.join('\n\n') || (textOrNull(message.text) ?? ''),
     extra: extraOf({ reasoning_content: thought.join('\n\n') }),
     metadata: extraOf({
-      attachments: nonEmpty(message.attachments),
-      files: nonEmpty(list(message.files).map((file) => fields(file).file_name)),
-      blocks: nonEmpty(others),
+      attachments: listOrNull(message.attachments),
+      files: listOrNull(list(message.files).map((file) => fields(file).file_name)),
+      blocks: listOrNull(others),
     }),
     createdAt: moment(message.created_at),
     model: null,
   }
 }
-
-const nonEmpty = (value: unknown) => (list(value).length > 0 ? value : null)

@@ -1,11 +1,13 @@
 import type { NormalConversation, NormalMessage } from '../normal'
-import { type Fields, fields, idOrNull, isFields, list, moment, textOrNull } from '../read'
+import { extraOf, type Fields, fields, idOrNull, isFields, list, listOrNull, moment, textOrNull } from '../read'
 
-/** The export of LibreChat: messages with `parentMessageId`, in a list or nested in `children`. */
+/** The export of LibreChat: `messages` in a list, or `messagesTree` where answers are nested in `children`. */
 export const isLibreChat = (value: Fields): boolean => {
-  const [first] = list(value.messages)
+  const [first] = messagesOf(value)
   return isFields(first) && ('messageId' in first || 'parentMessageId' in first)
 }
+
+const messagesOf = ({ messagesTree, messages }: Fields): unknown[] => list(messagesTree ?? messages)
 
 export function fromLibreChat(value: Fields): NormalConversation {
   const options = fields(value.options)
@@ -20,7 +22,7 @@ export function fromLibreChat(value: Fields): NormalConversation {
     tags: [],
     archived: value.isArchived === true,
     pinned: false,
-    messages: flat(list(value.messages)).map(toMessage),
+    messages: flat(messagesOf(value)).map(toMessage),
     activeSourceId: null,
   }
 }
@@ -42,20 +44,28 @@ function flat(messages: unknown[]): Fields[] {
 function toMessage(message: Fields): NormalMessage {
   const parent = idOrNull(message.parentMessageId)
   const byUser = message.isCreatedByUser === true || message.sender === 'User'
+  const parts = list(message.content).filter(isFields)
+  const others = parts.filter(({ type }) => type !== 'text' && type !== 'think')
   return {
     sourceId: idOrNull(message.messageId),
-    parentSourceId: parent === NOBODY ? null : parent,
+    parentSourceId: 'parentMessageId' in message ? (parent === NOBODY ? null : parent) : undefined,
     role: byUser ? 'user' : 'assistant',
-    content: textOrNull(message.text) || partsOf(message.content),
+    content: textOrNull(message.text) || wordsOf(parts.map(({ text }) => text)),
+    extra: extraOf({ reasoning_content: wordsOf(parts.map(({ think }) => think)) }),
+    metadata: extraOf({
+      files: listOrNull(message.files),
+      attachments: listOrNull(message.attachments),
+      parts: listOrNull(others),
+      error: message.error === true || null,
+    }),
     createdAt: moment(message.createdAt),
     model: byUser ? null : textOrNull(message.model),
   }
 }
 
-/** `[{ type: 'text', text: 'Hello' }]`, where the inner text may be `{ value: 'Hello' }`. */
-const partsOf = (content: unknown): string =>
-  list(content)
-    .map((part) => fields(part).text)
+/** Each is a text, or `{ value: 'Hello' }`. */
+const wordsOf = (texts: unknown[]): string =>
+  texts
     .map((text) => textOrNull(text) ?? textOrNull(fields(text).value) ?? '')
     .filter(Boolean)
     .join('\n')

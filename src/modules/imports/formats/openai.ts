@@ -2,8 +2,11 @@ import { fromChatMessage } from '../../../lib/tree'
 import type { NormalConversation, NormalMessage } from '../normal'
 import { type Fields, idOrNull, isFields, list, moment, textOrNull } from '../read'
 
+/** What a message says something with; those of calls and refusals may have no `content`. */
+const SAID = ['content', 'tool_calls', 'function_call', 'refusal', 'audio']
+
 const isMessage = (value: unknown): value is Fields & { role: string } =>
-  isFields(value) && typeof value.role === 'string' && ('content' in value || 'tool_calls' in value)
+  isFields(value) && typeof value.role === 'string' && SAID.some((name) => name in value)
 
 /** A list of Chat Completions messages. */
 export const isMessages = (value: unknown): value is Fields[] =>

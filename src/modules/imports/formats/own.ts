@@ -43,6 +43,8 @@ const STATUS: Record<string, MessageStatus> = {
   streaming: 'interrupted',
 }
 
+const statusOf = (word: string): MessageStatus => (Object.hasOwn(STATUS, word) && STATUS[word]) || 'complete'
+
 const toMessage = (message: Fields): NormalMessage => ({
   sourceId: idOrNull(message.id),
   parentSourceId: idOrNull(message.parent_id),
@@ -53,7 +55,7 @@ const toMessage = (message: Fields): NormalMessage => ({
   createdAt: moment(message.created_at),
   model: textOrNull(message.model),
   own: {
-    status: STATUS[textOrNull(message.status) ?? ''] ?? 'complete',
+    status: statusOf(textOrNull(message.status) ?? ''),
     finishReason: textOrNull(message.finish_reason),
     usage: fieldsOrNull(message.usage),
     costNanos: costOf(message.cost_usd),
