@@ -1,7 +1,7 @@
 /** A database as large as a busy product's: conversations, messages and texts, written past the server. */
 import { Client } from 'pg'
 
-/** How much is written. Everything but `people` belongs to the bench's own account. */
+/** How much is written. Everything but `people` belongs to one account. */
 export interface LibrarySize {
   /** Other people, with ten conversations each and `messagesEach` messages in every one of them. */
   readonly people: number
@@ -25,60 +25,69 @@ export interface Library {
 /** Words as people use them: few often, many seldom. */
 const VOCABULARY = 20_000
 
-/** Fills the database at `url` for the account with the e-mail address `email`. Indexes on words are built at the end. */
-export async function fillLibrary(url: string, email: string, size: LibrarySize): Promise<Library> {
-  const client = new Client({ connectionString: url })
-  await client.connect()
-  try {
-    await client.query(SETUP)
-    const { rows: indexes } = await client.query<{ indexname: string; indexdef: string }>(
+/** Fills a database for one account. The indexes on words are away meanwhile, and built again at the end of each step. */
+export class LibraryFiller {
+  private readonly client: Client
+  private owner = { id: '', tenant_id: '' }
+
+  constructor(
+    url: string,
+    private readonly size: LibrarySize,
+  ) {
+    this.client = new Client({ connectionString: url })
+  }
+
+  /** @param email of the account. */
+  async open(email: string): Promise<void> {
+    await this.client.connect()
+    await this.client.query(SETUP)
+    const { rows } = await this.client.query('select id, tenant_id from users where email = $1', [email])
+    this.owner = rows[0]
+  }
+
+  /** Everybody, the account among them: as many conversations and messages as the others have. */
+  people(): Promise<number> {
+    return this.unindexed(async () => {
+      const { people, messagesEach } = this.size
+      await this.client.query('select bench_people($1, $2, 10, $3)', [this.owner.tenant_id, people, messagesEach])
+      await this.conversations(10, messagesEach)
+    })
+  }
+
+  /** What the account has besides. */
+  async own(): Promise<Library> {
+    const { listed, long, exportMb } = this.size
+    let ids: string[] = []
+    const exportTag = 'bench-export'
+    const messages = await this.unindexed(async () => {
+      await this.conversations(listed, 2)
+      ids = [...(await this.conversations(1, long)), ...(await this.conversations(1, 10))]
+      await this.conversations(exportMb * 10, 100, { size: 1000, tag: exportTag })
+    })
+    return { longId: String(ids[0]), shortId: String(ids[1]), exportTag, messages }
+  }
+
+  close(): Promise<void> {
+    return this.client.end()
+  }
+
+  private async conversations(count: number, messages: number, { size = 60, tag = '' } = {}): Promise<string[]> {
+    const values = [this.owner.tenant_id, this.owner.id, count, messages, tag ? `{${tag}}` : '{}', size]
+    const { rows } = await this.client.query('select bench_conversations($1, $2, $3, $4, $5, $6) as ids', values)
+    return rows[0].ids
+  }
+
+  /** @returns how many messages there are afterwards. */
+  private async unindexed(fill: () => Promise<void>): Promise<number> {
+    const { rows: indexes } = await this.client.query<{ indexname: string; indexdef: string }>(
       `select indexname, indexdef from pg_indexes where tablename in ('messages', 'conversations') and indexdef like '% USING gin %'`,
     )
-    for (const { indexname } of indexes) await client.query(`drop index ${indexname}`)
-    const { rows } = await client.query<{ id: string; tenant_id: string }>(
-      'select id, tenant_id from users where email = $1',
-      [email],
-    )
-    const [owner] = rows
-    if (!owner) throw new Error(`no account ${email}`)
-    await client.query('select bench_people($1, $2, 10, $3)', [owner.tenant_id, size.people, size.messagesEach])
-    // The bench's account is like the others, and has more besides.
-    await client.query('select bench_conversations($1, $2, 10, $3, $4, 60)', [
-      owner.tenant_id,
-      owner.id,
-      size.messagesEach,
-      '{}',
-    ])
-    await client.query('select bench_conversations($1, $2, $3, 2, $4, 20)', [
-      owner.tenant_id,
-      owner.id,
-      size.listed,
-      '{}',
-    ])
-    const one = async (messages: number) => {
-      const made = await client.query<{ ids: string[] }>('select bench_conversations($1, $2, 1, $3, $4, 20) as ids', [
-        owner.tenant_id,
-        owner.id,
-        messages,
-        '{}',
-      ])
-      return made.rows[0]?.ids[0] ?? ''
-    }
-    const [longId, shortId] = [await one(size.long), await one(10)]
-    const exportTag = 'bench-export'
-    const archives = Math.ceil((size.exportMb * 10_000) / 1000)
-    await client.query('select bench_conversations($1, $2, $3, 100, $4, 1000)', [
-      owner.tenant_id,
-      owner.id,
-      archives,
-      `{${exportTag}}`,
-    ])
-    for (const { indexdef } of indexes) await client.query(indexdef)
-    await client.query('vacuum analyze')
-    const { rows: total } = await client.query<{ n: string }>('select count(*) as n from messages')
-    return { longId, shortId, exportTag, messages: Number(total[0]?.n) }
-  } finally {
-    await client.end()
+    for (const { indexname } of indexes) await this.client.query(`drop index ${indexname}`)
+    await fill()
+    for (const { indexdef } of indexes) await this.client.query(indexdef)
+    await this.client.query('vacuum analyze')
+    const { rows } = await this.client.query<{ n: string }>('select count(*) as n from messages')
+    return Number(rows[0]?.n)
   }
 }
 

@@ -27,7 +27,7 @@ export class Context {
     return this.plan.budgetSeconds - this.elapsedSeconds
   }
 
-  say(text: string): void {
+  readonly say = (text: string): void => {
     process.stderr.write(`${this.elapsedSeconds.toFixed(0).padStart(4)}s  ${text}\n`)
   }
 

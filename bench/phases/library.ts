@@ -1,5 +1,5 @@
 import type { ChatServer } from '../hosts'
-import { fillLibrary, type Library } from '../lib/library'
+import { type Library, LibraryFiller } from '../lib/library'
 import { procSample } from '../lib/proc-stat'
 import { Samples } from '../lib/samples'
 import type { Target } from '../targets'
@@ -30,14 +30,45 @@ export async function libraryPhase(context: Context, targets: readonly Target[])
 }
 
 async function measure(context: Context, server: ChatServer): Promise<LibraryRow[]> {
-  const { requests, size } = context.plan.library
-  context.say(`library: filling the database (${size.people * 10 * size.messagesEach} messages)`)
-  const library = await fillLibrary(server.databaseUrl ?? '', server.email, size)
-  await server.restart()
-  context.say(`library: ${library.messages} messages; reading and searching`)
-  const get = (path: string) => () => fetch(server.origin + path, { headers: server.headers })
-  const conversation = (id: string) => get(`/v1/conversations/${id}/messages?limit=50`)
-  const [long, short] = await sideBySide(requests, [conversation(library.longId), conversation(library.shortId)])
+  const { size } = context.plan.library
+  const filler = new LibraryFiller(server.databaseUrl ?? '', size)
+  try {
+    await filler.open(server.email)
+    context.say(`library: writing ${size.people * 10 * size.messagesEach} messages of ${size.people} people`)
+    const all = await filler.people()
+    const search = await searched(context, server)
+    context.say('library: writing what one of them has besides')
+    const library = await filler.own()
+    return [
+      row(`search among ${all} messages of ${size.people + 1} people`, search, 50),
+      ...(await used(context, server, library)),
+      ...(await exported(context, server, library)),
+    ]
+  } finally {
+    await filler.close()
+  }
+}
+
+const getter = (server: ChatServer) => (path: string) => () => fetch(server.origin + path, { headers: server.headers })
+
+/** Frequent and rare words, phrases, words there are not, and one that is written wrongly. */
+const ASKED = ['w7', 'w431 w12', 'w9', '"w3 w5"', 'w15000', 'w2 or w1', 'nowhere', 'w43l1']
+
+async function searched({ plan, say }: Context, server: ChatServer): Promise<Times> {
+  say('library: searching')
+  const get = getter(server)
+  let turn = 0
+  const ask = () => get(`/v1/conversations/search?q=${encodeURIComponent(ASKED[turn++ % ASKED.length] ?? '')}`)()
+  const [times] = await sideBySide(plan.library.requests, [ask])
+  return times
+}
+
+async function used({ plan, say }: Context, server: ChatServer, library: Library): Promise<LibraryRow[]> {
+  say('library: reading and sending')
+  const { requests, size } = plan.library
+  const get = getter(server)
+  const open = (id: string) => get(`/v1/conversations/${id}/messages?limit=50`)
+  const [long, short] = await sideBySide(requests, [open(library.longId), open(library.shortId)])
   const send = (id: string) => () =>
     fetch(`${server.origin}/v1/chat/completions`, {
       method: 'POST',
@@ -46,19 +77,12 @@ async function measure(context: Context, server: ChatServer): Promise<LibraryRow
     })
   const [sendLong, sendShort] = await sideBySide(requests, [send(library.longId), send(library.shortId)])
   const [list] = await sideBySide(requests, [get('/v1/conversations?page=1&limit=20')])
-  const words = ['w7', 'w431 w12', 'w9', '"w3 w5"', 'w15000', 'w2 w1', 'nowhere']
-  let turn = 0
-  const [search] = await sideBySide(requests, [
-    () => get(`/v1/conversations/search?q=${encodeURIComponent(words[turn++ % words.length] ?? '')}`)(),
-  ])
   return [
     row('open a conversation of 10 messages', short),
     ratio(`open one of ${size.long} messages`, long, short),
     row('send into a conversation of 10 messages, to the end', sendShort),
     ratio(`send into one of ${size.long} messages`, sendLong, sendShort),
     row(`page 1 of the list of ${size.listed} conversations`, list, 10),
-    row(`search among ${library.messages} messages of ${size.people + 1} people`, search, 50),
-    ...(await exported(context, server, library)),
   ]
 }
 

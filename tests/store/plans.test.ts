@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { Pool } from 'pg'
-import { fillLibrary, type Library } from '../../bench/lib/library'
+import { type Library, LibraryFiller } from '../../bench/lib/library'
 import type { Owner, Store } from '../../src/store/port'
 import { openPostgres } from '../../src/store/postgres'
 import { sqlStore } from '../../src/store/sql'
@@ -35,7 +35,11 @@ beforeAll(async () => {
   const admin = openPostgres({ url: database.url, poolSize: 2, onError: () => {} })
   const first = await sqlStore('postgres', admin)
   owner = await first.accounts.create(newUser({ email: 'plans@example.com' }))
-  library = await fillLibrary(database.url, 'plans@example.com', SIZE)
+  const filler = new LibraryFiller(database.url, SIZE)
+  await filler.open('plans@example.com')
+  await filler.people()
+  library = await filler.own()
+  await filler.close()
   await first.close()
 
   const options = Object.entries({
