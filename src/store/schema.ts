@@ -144,6 +144,10 @@ export const conversations = pgTable(
   },
   (t) => [
     index('conversations_recent').on(t.userId, t.updatedAt.desc(), t.id),
+    // As they are listed when nobody asks for another order: the first page is the beginning of it, and it is quickly counted.
+    index('conversations_shown')
+      .on(t.userId, t.tenantId, sql`(${t.pinnedAt} is not null) desc`, sql`${t.updatedAt} desc`, sql`${t.id} desc`)
+      .where(sql`${t.archivedAt} is null`),
     index('conversations_changed').on(t.userId, t.changed),
     index('conversations_search').using('gin', t.search),
   ],

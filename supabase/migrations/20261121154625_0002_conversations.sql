@@ -63,6 +63,7 @@ ALTER TABLE "feedback" ADD CONSTRAINT "feedback_message" FOREIGN KEY ("conversat
 CREATE INDEX "deletions_changed" ON "deletions" USING btree ("user_id","changed");--> statement-breakpoint
 CREATE INDEX "feedback_by_model" ON "feedback" USING btree ("tenant_id","model","created_at");--> statement-breakpoint
 CREATE INDEX "feedback_message" ON "feedback" USING btree ("conversation_id","message_id");--> statement-breakpoint
+CREATE INDEX "conversations_shown" ON "conversations" USING btree ("user_id","tenant_id",("pinned_at" is not null) desc,"updated_at" desc,"id" desc) WHERE "conversations"."archived_at" is null;--> statement-breakpoint
 CREATE INDEX "conversations_changed" ON "conversations" USING btree ("user_id","changed");--> statement-breakpoint
 CREATE INDEX "conversations_search" ON "conversations" USING gin ("search");--> statement-breakpoint
 CREATE INDEX "messages_search" ON "messages" USING gin ("search");
@@ -319,4 +320,4 @@ revoke execute on function public.save_answer from public, anon, authenticated;
 
 create schema if not exists drizzle;
 create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint);
-insert into drizzle.__drizzle_migrations (hash, created_at) values ('8df63750d9155d4c07cb923c36cc021419f41b605e132e8dc8aa6a5375bd6293', 1795275985629);
+insert into drizzle.__drizzle_migrations (hash, created_at) values ('267326271afc8f26312919eaceb152c3ee28a20c6e177720aecb7c415169aa14', 1795275985629);

@@ -61,6 +61,7 @@ ALTER TABLE "feedback" ADD CONSTRAINT "feedback_message" FOREIGN KEY ("conversat
 CREATE INDEX "deletions_changed" ON "deletions" USING btree ("user_id","changed");--> statement-breakpoint
 CREATE INDEX "feedback_by_model" ON "feedback" USING btree ("tenant_id","model","created_at");--> statement-breakpoint
 CREATE INDEX "feedback_message" ON "feedback" USING btree ("conversation_id","message_id");--> statement-breakpoint
+CREATE INDEX "conversations_shown" ON "conversations" USING btree ("user_id","tenant_id",("pinned_at" is not null) desc,"updated_at" desc,"id" desc) WHERE "conversations"."archived_at" is null;--> statement-breakpoint
 CREATE INDEX "conversations_changed" ON "conversations" USING btree ("user_id","changed");--> statement-breakpoint
 CREATE INDEX "conversations_search" ON "conversations" USING gin ("search");--> statement-breakpoint
 CREATE INDEX "messages_search" ON "messages" USING gin ("search");
