@@ -45,6 +45,8 @@ export interface Plan {
   }
   /** Timed requests of each kind, in a database of this size. */
   readonly library: { readonly requests: number; readonly size: LibrarySize }
+  /** Requests of each kind, and answers translated. */
+  readonly providers: { readonly failovers: number; readonly requests: number; readonly rounds: number }
   readonly soak: {
     readonly first: number
     readonly all: number
@@ -102,6 +104,7 @@ export const full: Plan = {
   hold: { streams: 1000, seconds: 10, rampSeconds: 3, tokensPerSecond: 20 },
   idle: { streams: 1000, warmup: 200, rampSeconds: 2, settleSeconds: 2 },
   library: { requests: 200, size: { people: 1000, messagesEach: 100, listed: 5000, long: 10_000, exportMb: 100 } },
+  providers: { failovers: 40, requests: 2000, rounds: 30 },
   soak: { first: 2_000, all: 10_000, tokens: 10, concurrency: 32 },
 }
 
@@ -118,5 +121,6 @@ export const quick: Plan = {
   hold: { streams: 100, seconds: 1, rampSeconds: 0.3, tokensPerSecond: 20 },
   idle: { streams: 100, warmup: 50, rampSeconds: 0.3, settleSeconds: 0.3 },
   library: { requests: 20, size: { people: 20, messagesEach: 20, listed: 100, long: 1000, exportMb: 2 } },
+  providers: { failovers: 5, requests: 200, rounds: 5 },
   soak: { first: 50, all: 250, tokens: 10, concurrency: 16 },
 }

@@ -6,6 +6,7 @@ import type { HoldRow } from './phases/hold'
 import type { IdleRow } from './phases/idle'
 import type { LatencyRow, Spread } from './phases/latency'
 import type { LibraryRow } from './phases/library'
+import type { ProvidersRow } from './phases/providers'
 import type { SoakRow } from './phases/soak'
 import type { StartRow } from './phases/start'
 import type { ThroughputRow } from './phases/throughput'
@@ -22,6 +23,7 @@ export interface Results {
   readonly hold: readonly HoldRow[]
   readonly idle: readonly IdleRow[]
   readonly library: readonly LibraryRow[]
+  readonly providers: readonly ProvidersRow[]
   readonly soak: readonly SoakRow[]
   readonly problems: readonly string[]
   /** Measurements the time budget had no room for. */
@@ -59,6 +61,7 @@ function markdown(results: Results): string {
     hold(results),
     memory(results),
     library(results),
+    providers(results),
     start(results),
   ]
   return `${[intro.join('\n'), ...parts, notes('Problems', results.problems), notes('Left out for lack of time', results.leftOut)].filter((part) => part !== '').join('\n\n')}\n`
@@ -210,6 +213,20 @@ function library({ library: rows, plan }: Results): string {
       `${fixed(figure, 2)} ${unit}`,
       atMost === undefined ? '–' : `${atMost} ${unit}`,
       atMost === undefined ? '–' : figure <= atMost ? 'yes' : 'no',
+    ]),
+  )
+}
+
+function providers({ providers: rows }: Results): string {
+  return table(
+    'Routing, failover and translation, without the server around them: added time',
+    ['', 'p50', 'p99', 'p50 at most', 'met'],
+    rows.map(({ what, unit, p50, p99, atMost }) => [
+      what,
+      `${fixed(p50, 2)} ${unit}`,
+      `${fixed(p99, 2)} ${unit}`,
+      atMost === undefined ? '–' : `${atMost} ${unit}`,
+      atMost === undefined ? '–' : p50 <= atMost ? 'yes' : 'no',
     ]),
   )
 }

@@ -4,7 +4,7 @@
  *   bun bench/run.ts [--quick] [--only stateless,pglite] [--skip soak,idle] [--out latest]
  *
  * Targets: direct (always), bare, parse, stateless, pglite, postgres, two-calls, edge (brings two-calls).
- * Phases: latency, throughput, hold, idle, library (on Postgres), soak.
+ * Phases: latency, throughput, hold, idle, library (on Postgres), providers, soak.
  * Postgres comes from BENCH_DATABASE_URL, or is a private cluster for this run. Everything talks to 127.0.0.1, every
  * child process and directory is gone afterwards. Results: bench/results/latest.md and latest.json.
  */
@@ -19,6 +19,7 @@ import { holdPhase } from './phases/hold'
 import { idlePhase } from './phases/idle'
 import { type LatencyRow, latencyPhase } from './phases/latency'
 import { libraryPhase } from './phases/library'
+import { providersPhase } from './phases/providers'
 import { soakPhase } from './phases/soak'
 import { startPhase } from './phases/start'
 import { throughputPhase } from './phases/throughput'
@@ -26,7 +27,7 @@ import { full, quick } from './plan'
 import { type Results, writeReport } from './report'
 import { assemble, TARGET_NAMES, type Target, type TargetName } from './targets'
 
-const PHASES = ['latency', 'throughput', 'hold', 'idle', 'library', 'soak'] as const
+const PHASES = ['latency', 'throughput', 'hold', 'idle', 'library', 'providers', 'soak'] as const
 type Phase = (typeof PHASES)[number]
 
 /** A smoke test leaves out what needs no smoke test. */
@@ -88,9 +89,10 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
   const hold = await run('hold', () => holdPhase(context, broad))
   const idle = await run('idle', () => idlePhase(context, broad))
   const library = await run('library', () => libraryPhase(context, broad))
+  const providers = await run('providers', () => providersPhase(context))
   const soak = await run('soak', () => soakPhase(context, broad))
 
-  const measured = { start, latency, throughput, hold, idle, library, soak }
+  const measured = { start, latency, throughput, hold, idle, library, providers, soak }
   const { problems, leftOut, elapsedSeconds: seconds } = context
   await Promise.all([load.stop(), upstream.stop(), cast.postgres?.stop(), cast.supabase?.stop()])
   return {

@@ -1,21 +1,26 @@
 import { cors } from '@elysiajs/cors'
 import { Elysia } from 'elysia'
+import { anthropicError, anthropicStatus } from './dialects/anthropic'
 import { observatoryError } from './dialects/observatory'
 import { openAiError, openAiStatus } from './dialects/openai'
 import { accounts } from './modules/accounts'
+import { aiSdk } from './modules/ai-sdk'
+import { anthropicApi } from './modules/anthropic-api'
 import { batch } from './modules/batch'
 import { branches } from './modules/branches'
 import { chat } from './modules/chat'
 import { isOpenAi } from './modules/chat/model'
 import { conversations } from './modules/conversations'
+import { embeddings } from './modules/embeddings'
 import { exports } from './modules/exports'
-import { feedback } from './modules/feedback'
+import { feedback, feedbackByModel } from './modules/feedback'
 import { health } from './modules/health'
 import { imports } from './modules/imports'
 import { keys } from './modules/keys'
 import { messages } from './modules/messages'
 import { models } from './modules/models'
 import { observatory } from './modules/observatory'
+import { responses } from './modules/responses'
 import { runs } from './modules/runs'
 import { search } from './modules/search'
 import { stats } from './modules/stats'
@@ -59,7 +64,11 @@ export function createApp(services: Services) {
     .use(accounts({ auth: identity, address }, services.signIn))
     .use(keys(identity, services.keys))
     .use(chat(identity, services.chat))
-    .use(runs(identity, services.runs))
+    .use(aiSdk(identity, services.aiSdk))
+    .use(anthropicApi(identity, services.chat))
+    .use(responses(identity, services.responses))
+    .use(embeddings(identity, services.embeddings))
+    .use(runs(identity, services.runs, services.approvals))
     .use(search(identity, services.search))
     .use(stats(identity, services.stats))
     .use(sync(identity, services.sync))
@@ -70,17 +79,24 @@ export function createApp(services: Services) {
     .use(branches(identity, services.branches))
     .use(messages(identity, services.messages))
     .use(feedback(identity, services.feedback))
+    .use(feedbackByModel(identity, services.feedback))
     .use(observatory(identity, services.observatory))
-    .use(models(identity, services.models, services.store.wallets))
+    .use(models(identity, services.modelList))
 }
 
 /** The type that Eden clients are made from. */
 export type App = ReturnType<typeof createApp>
 
-/** Surfaces that clients of other systems talk to answer failures in their words. */
+const OPENAI = /^\/v1\/(?:models(?:$|\/(?!.*\/info$))|embeddings$|responses(?:\/|$))/
+
+/** Surfaces that clients of others talk to answer failures in their words; pages of the AI SDK show them as they are. */
 const dialect: ErrorsOptions['dialect'] = ({ path, body: sent }, error, requestId) => {
+  if (/^\/api\/chat(?:\/|$)/.test(path)) return { status: error.status, body: error.message }
   if (/^\/api\/v1\/conversations(?:\/|$)/.test(path)) return { status: error.status, body: observatoryError(error) }
-  const openAi = path === '/v1/models' || (path === '/v1/chat/completions' && isOpenAi(sent))
+  if (path === '/v1/messages' || path === '/v1/messages/count_tokens') {
+    return { status: anthropicStatus(error), body: anthropicError(error, requestId) }
+  }
+  const openAi = OPENAI.test(path) || (path === '/v1/chat/completions' && isOpenAi(sent))
   return openAi ? { status: openAiStatus(error), body: openAiError(error, requestId) } : undefined
 }
 
@@ -92,14 +108,28 @@ const corsOptions = (origins: string[]) => ({
     'authorization',
     'content-type',
     'x-api-key',
+    'anthropic-version',
+    'anthropic-beta',
     'x-request-id',
     'x-conversation-id',
+    'x-stream-restart',
     'idempotency-key',
     'if-match',
     'last-event-id',
     'traceparent',
     'tracestate',
+    'ui-stream',
   ],
-  exposeHeaders: ['x-request-id', 'etag', 'retry-after', 'idempotency-replayed', 'x-export-id', 'content-disposition'],
+  exposeHeaders: [
+    'x-request-id',
+    'request-id',
+    'etag',
+    'retry-after',
+    'idempotency-replayed',
+    'x-export-id',
+    'content-disposition',
+    'x-error-code',
+    'x-vercel-ai-ui-message-stream',
+  ],
   maxAge: 600,
 })

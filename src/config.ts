@@ -1,7 +1,8 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { nanosOf } from './lib/money'
+import { readMcpFile } from './tools/file'
 
 type Env = Record<string, string | undefined>
 
@@ -81,8 +82,12 @@ export function loadConfig(env: Env) {
     /** Nano-dollars that must be left, and more, for an answer to be begun. */
     minBalance: read.usd('MIN_BALANCE', 0n),
     redisUrl: read.url('REDIS_URL', ['redis:', 'rediss:']),
+    /** The MCP servers whose tools models may use; absent when there are none. */
+    tools: mcpFile(),
     /** Where people register and sign in by password; present when that is Supabase Auth. */
     supabaseAuth: supabaseAuth(),
+    /** Who owns the installation: an account that is made at the start. */
+    admin: admin(),
     auth: {
       /** Signs our own access tokens; filled in below. */
       signingKey: new Uint8Array() as Uint8Array,
@@ -96,7 +101,17 @@ export function loadConfig(env: Env) {
     llm: {
       litellm: provider(read.url('LITELLM_URL'), read.text('LITELLM_MASTER_KEY')),
       openai: openAiProvider(read.url('OPENAI_BASE_URL'), read.text('OPENAI_API_KEY')),
+      anthropic: anthropicProvider(read.url('ANTHROPIC_BASE_URL'), read.text('ANTHROPIC_API_KEY')),
+      azure: azure(),
+      /** Keys of services whose address is known, by the name of their variable. */
+      serviceKeys: serviceKeys(),
       defaultModel: read.text('DEFAULT_MODEL'),
+      /** Who is asked first for a model that several have. */
+      defaultProvider: read.oneOf('DEFAULT_PROVIDER', PROVIDERS, undefined),
+      /** Where models and their providers are written down; `variable` gives what stands for `${NAME}` in it. */
+      modelsFile: modelsFile(read.text('MODELS_FILE')),
+      /** What is done with a conversation that is too long for its model. */
+      contextPolicy: read.oneOf('CONTEXT_POLICY', ['trim', 'refuse'], 'trim'),
       maxContextMessages: read.int('MAX_CONTEXT_MESSAGES', 100, {
         min: 1,
         max: 10_000,
@@ -114,6 +129,10 @@ export function loadConfig(env: Env) {
   read.done()
   config.auth.signingKey = signingKey(secret.value ?? keptSecret(dataDir))
   return config
+
+  function modelsFile(path: string | undefined) {
+    return path ? { path, variable: (name: string) => env[name] } : undefined
+  }
 
   /** What calls Supabase needs. The names of the new kind of keys and of the old are both known. */
   function project(what: string) {
@@ -135,12 +154,56 @@ export function loadConfig(env: Env) {
     }
   }
 
+  function admin() {
+    const email = read.text('ADMIN_EMAIL')
+    const password = read.secret('ADMIN_PASSWORD', 12)
+    if (!email && !password.given) return undefined
+    if (!email || !password.given) read.problem('ADMIN_EMAIL and ADMIN_PASSWORD need each other')
+    if (email && !/^[^@\s]+@[^@\s]+$/.test(email)) read.problem('ADMIN_EMAIL must be an e-mail address')
+    if (kind === 'edge' || read.text('ACCOUNTS') === 'supabase') {
+      read.problem('ADMIN_EMAIL needs accounts of this server, and these are kept by Supabase')
+    }
+    return email && password.value ? { email, password: password.value } : undefined
+  }
+
   function supabaseAuth() {
     if (read.oneOf('ACCOUNTS', ['local', 'supabase'], 'local') === 'local') return undefined
     const supabase = project('ACCOUNTS=supabase')
     const names = ['SUPABASE_SECRET_KEY', 'SUPABASE_SERVICE_KEY', 'SUPABASE_SERVICE_ROLE_KEY']
     const serviceKey = names.map((name) => read.text(name)).find(Boolean)
     return supabase && { ...supabase, serviceKey }
+  }
+
+  function mcpFile() {
+    const path = read.text('MCP_FILE')
+    if (!path) return undefined
+    if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
+      read.problem('MCP_FILE names a file that is not there')
+      return undefined
+    }
+    const { settings, problems } = readMcpFile(readFileSync(path, 'utf8'), (name) => env[name])
+    for (const problem of problems) read.problem(`MCP_FILE: ${problem}`)
+    return settings
+  }
+
+  function azure() {
+    const endpoint = read.url('AZURE_OPENAI_ENDPOINT')
+    const apiKey = read.text('AZURE_OPENAI_API_KEY')
+    const apiVersion = read.text('AZURE_OPENAI_API_VERSION')
+    const deployments = read.list('AZURE_OPENAI_DEPLOYMENTS', [])
+    if (!endpoint && !apiKey && deployments.length === 0) return undefined
+    if (endpoint && apiKey && deployments.length > 0) return { endpoint, apiKey, apiVersion, deployments }
+    read.problem('Azure OpenAI needs AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY and AZURE_OPENAI_DEPLOYMENTS together')
+    return undefined
+  }
+
+  function serviceKeys() {
+    const keys: Record<string, string> = {}
+    for (const name of SERVICE_KEYS) {
+      const key = read.text(name)
+      if (key) keys[name] = key
+    }
+    return keys
   }
 
   function externalIssuer() {
@@ -152,6 +215,9 @@ export function loadConfig(env: Env) {
 }
 
 const PYTHON_LEVELS: Record<string, string> = { warning: 'warn', critical: 'fatal' }
+const SERVICES = ['openrouter', 'groq', 'mistral', 'deepseek', 'together', 'fireworks', 'xai', 'cerebras'] as const
+const SERVICE_KEYS = SERVICES.map((name) => `${name.toUpperCase()}_API_KEY`)
+const PROVIDERS = ['litellm', 'openai', 'anthropic', 'azure', ...SERVICES] as const
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
 function provider(url: string | undefined, apiKey: string | undefined) {
@@ -160,6 +226,10 @@ function provider(url: string | undefined, apiKey: string | undefined) {
 
 function openAiProvider(url: string | undefined, apiKey: string | undefined) {
   return provider(url ?? (apiKey && 'https://api.openai.com/v1'), apiKey)
+}
+
+function anthropicProvider(url: string | undefined, apiKey: string | undefined) {
+  return provider(url ?? (apiKey && 'https://api.anthropic.com'), apiKey)
 }
 
 /** Our tokens are signed with a key derived for that one purpose, so a token of the outside issuer is never one of ours. */
@@ -214,7 +284,11 @@ function reader(env: Env) {
       return fallback
     },
     /** Case does not matter, and Python's words for log levels are known. */
-    oneOf<const T extends string>(name: string, choices: readonly T[], fallback: T): T {
+    oneOf<const T extends string, const F extends T | undefined>(
+      name: string,
+      choices: readonly T[],
+      fallback: F,
+    ): T | F {
       const value = get(name)
       if (value === undefined) return fallback
       const lower = value.toLowerCase()

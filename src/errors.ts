@@ -22,11 +22,19 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
+/**
+ * Whose fault a failed answer is. `request`: the same everywhere, so nobody else is asked. `deployment`: this model at
+ * this provider, now. `key`: the credential it was asked with. The last two may go better elsewhere.
+ */
+export type Fault = 'request' | 'deployment' | 'key'
+
 export interface AppErrorOptions {
   /** Machine-readable facts for the client, e.g. the fields that failed validation. Never secrets. */
   details?: unknown
   /** Seconds after which a retry makes sense; becomes `Retry-After`. */
   retryAfter?: number | undefined
+  /** Default: `deployment` for what may be retried, else `request`. */
+  fault?: Fault | undefined
   /** The original failure, for the log only. */
   cause?: unknown
 }
@@ -36,15 +44,19 @@ export class AppError extends Error {
   override name = 'AppError'
   readonly details: unknown
   readonly retryAfter: number | undefined
+  readonly fault: Fault
+  /** The provider that it is about, where that is known. Nothing for clients. */
+  provider: string | undefined
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    { details, retryAfter, cause }: AppErrorOptions = {},
+    { details, retryAfter, fault, cause }: AppErrorOptions = {},
   ) {
     super(message, cause === undefined ? undefined : { cause })
     this.details = details
     this.retryAfter = retryAfter
+    this.fault = fault ?? (ERRORS[code].retry ? 'deployment' : 'request')
   }
 
   get status(): number {

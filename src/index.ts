@@ -19,13 +19,19 @@ if (!process.env.BUN_CONFIG_MAX_HTTP_REQUESTS) {
 }
 
 const services = await wire(config, log, die).catch((error: unknown) =>
-  fail(config.store.kind === 'postgres' ? `The database of DATABASE_URL cannot be used: ${reasonOf(error)}` : error),
+  fail(
+    config.store.kind === 'postgres' && !(error instanceof ConfigError)
+      ? `The database of DATABASE_URL cannot be used: ${reasonOf(error)}`
+      : error,
+  ),
 )
 const app = createApp(services)
 const server = await listen()
 void greet()
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void drain(signal))
+// Without a models file it means what it means to any program: the terminal is gone.
+if (config.llm.modelsFile) process.on('SIGHUP', services.reloadModels)
 
 /**
  * Readiness first, so that load balancers look elsewhere, while what runs may finish; then the door is closed, then the
@@ -65,6 +71,8 @@ async function greet() {
   const model = await services.models.defaultModel().catch((error: Error) => `none (${error.message})`)
   log.info({ url: base, docs: `${base}/docs`, model, store: services.store.kind }, 'ready')
   process.stderr.write(`\n  Chat server   ${base}\n  Documentation ${base}/docs\n  Answers come from ${model}\n\n`)
+  // Once requests are served: reading the price book takes a moment.
+  await services.catalog.open(services.models.everybody())
 }
 
 function readConfig() {

@@ -2,32 +2,38 @@ import { hkdfSync } from 'node:crypto'
 import { join } from 'node:path'
 import Redis from 'ioredis'
 import pkg from '../package.json'
-import type { Config } from './config'
+import { type Config, ConfigError } from './config'
 import { type AppError, ERRORS } from './errors'
 import { newId } from './lib/ids'
+import { Catalog } from './llm/catalog'
+import { configuredProviders } from './llm/configured'
 import { DEMO_MODEL, demoModel } from './llm/demo'
-import { ModelDirectory } from './llm/directory'
-import { metered } from './llm/metered'
-import { openAiCompatible } from './llm/openai-compatible'
-import type { Provider } from './llm/port'
+import { ModelsFileError } from './llm/models-file-error'
+import { Router } from './llm/router'
+import { ToolLoop } from './llm/tool-loop'
 import type { Log } from './log'
 import { AccessTokens, ExternalTokens } from './modules/accounts/access-tokens'
 import { LoginLimiter } from './modules/accounts/login-limiter'
 import { Passwords } from './modules/accounts/passwords'
 import { Accounts } from './modules/accounts/service'
 import { SupabaseSignIn } from './modules/accounts/supabase'
+import { AiSdk } from './modules/ai-sdk/service'
 import { Batch } from './modules/batch/service'
 import { Branches } from './modules/branches/service'
 import { Chat } from './modules/chat/service'
 import { conversationJson, messageJson } from './modules/conversations/model'
 import { Conversations } from './modules/conversations/service'
+import { Embeddings } from './modules/embeddings/service'
 import { Exports } from './modules/exports/service'
 import { Feedback } from './modules/feedback/service'
 import { type Dependency, Health } from './modules/health/service'
 import { Imports } from './modules/imports/service'
 import { Keys } from './modules/keys/service'
 import { Messages } from './modules/messages/service'
+import { Models } from './modules/models/service'
 import { Observatory } from './modules/observatory/service'
+import { Responses } from './modules/responses/service'
+import { Approvals } from './modules/runs/approvals'
 import { runJson } from './modules/runs/model'
 import { Runs } from './modules/runs/service'
 import { Search } from './modules/search/service'
@@ -48,9 +54,10 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
   const now = () => new Date()
   const instanceId = newId()
   const metrics = new Metrics()
+  // First: a mistake in the models file shall not cost an opened database.
+  const { models, catalog, reloadModels } = await openModels(config, metrics, log)
   const store = await openStore(config, { log, metrics, onFatal })
   const redis = config.redisUrl ? openRedis(config.redisUrl, log) : undefined
-  const models = openModels(config, metrics)
 
   const runs = new Runs({
     store,
@@ -73,10 +80,14 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     now,
   })
 
+  const tools = await openTools(config, log)
   const chat = new Chat({
     store,
     runs,
     models,
+    tools: tools?.loop,
+    catalog,
+    contextPolicy: config.llm.contextPolicy,
     instanceId,
     maxContextMessages: config.llm.maxContextMessages,
     minBalance: config.minBalance,
@@ -85,12 +96,19 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
   const conversations = new Conversations(store, runs, now)
   const feedback = new Feedback(store, now)
 
+  if (config.admin) await accounts.ensureOwner(config.admin)
+
   return {
     config,
     store,
     metrics,
     models,
+    catalog,
+    modelList: new Models(models, catalog, store.wallets),
+    /** Reads MODELS_FILE again; a bad one changes nothing. Answers being made keep the deployments they have. */
+    reloadModels,
     runs,
+    approvals: new Approvals(store, runs, chat),
     accounts,
     /** Where people register and sign in by password. */
     signIn: config.supabaseAuth
@@ -114,7 +132,10 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     search: new Search(store),
     stats: new Stats(store, now),
     sync: new Sync(store, { conversation: conversationJson, message: messageJson, run: runJson }),
-    health: new Health(dependencies({ store, redis, models })),
+    aiSdk: new AiSdk(store, chat, runs),
+    responses: new Responses(store, chat, runs),
+    embeddings: new Embeddings(chat, models),
+    health: new Health(() => [...dependencies({ store, redis, models }), ...(tools?.dependencies ?? [])]),
     info: {
       name: pkg.name,
       version: pkg.version,
@@ -130,6 +151,7 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     /** Closes what is open. Runs must have been closed before. */
     async close() {
       redis?.disconnect()
+      await tools?.close()
       await store.close()
     },
   }
@@ -187,27 +209,74 @@ function openRedis(url: string, log: Log): Redis {
   return redis
 }
 
-function openModels({ llm }: Config, metrics: Metrics): ModelDirectory {
-  const { litellm, openai, timeouts, defaultModel } = llm
-  const providers: Provider[] = [
-    ...(litellm
-      ? [
-          openAiCompatible({
-            name: 'litellm',
-            ...litellm,
-            personalKeys: true,
-            timeouts,
-          }),
-        ]
-      : []),
-    ...(openai ? [openAiCompatible({ name: 'openai', ...openai, timeouts })] : []),
-  ].map((provider) => metered(provider, metrics))
-  const [first, ...others] = providers
-  if (first) return new ModelDirectory([first, ...others], defaultModel)
-  return new ModelDirectory([metered(demoModel(), metrics)], DEMO_MODEL)
+async function openModels({ llm }: Config, metrics: Metrics, log: Log) {
+  const { timeouts, modelsFile } = llm
+  // Not loaded without a file: the reader of YAML takes a while.
+  const { ModelsFileOnDisk } = modelsFile ? await import('./llm/models-reload') : {}
+  const file = modelsFile && ModelsFileOnDisk && new ModelsFileOnDisk({ ...modelsFile, timeouts })
+  const configured = file ? [] : configuredProviders(llm)
+  const { defaultProvider } = llm
+  if (defaultProvider && !file && !configured.some(({ name }) => name === defaultProvider)) {
+    log.warn(`DEFAULT_PROVIDER is ${defaultProvider}, which is not configured`)
+  }
+  const demo = !file && configured.length === 0
+  const models: Router = new Router({
+    providers: demo ? [demoModel()] : configured,
+    defaultModel: demo ? DEMO_MODEL : llm.defaultModel,
+    observer: metrics,
+    totalMs: timeouts.total,
+    onOpen: (provider, model) => log.warn({ provider, model }, 'a model is left alone after failures'),
+    costOf: (deployment, usage) => catalog.costOf(deployment, usage),
+  })
+  const catalog: Catalog = new Catalog((provider, model) => models.listed(provider, model))
+  metrics.watchBreakers(() => models.open())
+
+  /** @throws ModelsFileError */
+  const read = () => {
+    if (!file) return
+    const { routes, listing, warnings } = file.read()
+    for (const warning of warnings) log.warn(`MODELS_FILE, ${warning}`)
+    models.use(routes, listing)
+  }
+  const reloadModels = () => {
+    try {
+      read()
+      void catalog.open(models.everybody())
+      log.info({ models: models.routed }, 'MODELS_FILE was read again')
+    } catch (err) {
+      if (!(err instanceof ModelsFileError)) throw err
+      log.error({ problems: err.problems }, 'MODELS_FILE cannot be used; the models stay as they are')
+    }
+  }
+  try {
+    read()
+  } catch (error) {
+    if (!(error instanceof ModelsFileError)) throw error
+    throw new ConfigError(error.problems.map((problem) => `MODELS_FILE: ${problem}`))
+  }
+  return { models, catalog, reloadModels }
 }
 
-function dependencies({ store, redis, models }: { store: Store; redis: Redis | undefined; models: ModelDirectory }) {
+/** The MCP servers of MCP_FILE. Not loaded at all, and nothing is connected to, without that. */
+async function openTools({ tools }: Config, log: Log) {
+  if (!tools) return undefined
+  const { McpTools } = await import('./tools/mcp')
+  const box = new McpTools({
+    ...tools,
+    version: pkg.version,
+    log: (level, facts, message) => log[level](facts, message),
+  })
+  const { steps, result_kb } = tools.limits
+  return {
+    loop: new ToolLoop(box, { steps, resultBytes: result_kb * 1024 }),
+    dependencies: box
+      .checks()
+      .map(({ name, check }): Dependency => ({ name: `tools:${name}`, required: false, check })),
+    close: () => box.close(),
+  }
+}
+
+function dependencies({ store, redis, models }: { store: Store; redis: Redis | undefined; models: Router }) {
   const list: Dependency[] = [
     { name: store.kind === 'edge' ? 'edge_function' : 'database', required: true, check: () => store.ping() },
   ]

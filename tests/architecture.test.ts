@@ -29,21 +29,25 @@ const RULES: Rule[] = [
   // Chooses the implementations, so it sees all of them, but nothing that is made for browsers.
   {
     files: /^wire$/,
-    may: ['config', 'log', 'modules', 'plugins', 'llm', 'runs', 'store', 'cache', 'agent-runtime', ...PURE],
+    may: ['config', 'log', 'modules', 'plugins', 'llm', 'runs', 'store', 'cache', 'agent-runtime', 'tools', ...PURE],
     elysia: false,
   },
-  { files: /^config$/, may: ['lib'], elysia: false },
+  { files: /^config$/, may: ['lib', 'tools/file'], elysia: false },
   { files: /^(log|errors)$/, may: [], elysia: false },
-  { files: /^modules\/\w+\/index$/, may: ['own', 'dialects', 'plugins/auth', 'plugins/docs', ...PURE], elysia: true },
+  {
+    files: /^modules\/[\w-]+\/index$/,
+    may: ['own', 'dialects', 'plugins/admin', 'plugins/auth', 'plugins/docs', ...PURE],
+    elysia: true,
+  },
   // Words that several features share stand beside them.
   {
-    files: /^modules\/(\w+\/model|paging|shapes)$/,
+    files: /^modules\/([\w-]+\/model|paging|shapes)$/,
     may: ['own', 'modules/paging', 'modules/shapes', ...PURE],
     elysia: true,
   },
   { files: /^modules\//, may: ['own', ...PURE], elysia: false },
   { files: /^plugins\//, may: ['own', ...PURE], elysia: true },
-  { files: /^(llm|runs|store|cache|agent-runtime)\//, may: ['own', ...PURE], elysia: false },
+  { files: /^(llm|runs|store|cache|agent-runtime|tools)\//, may: ['own', ...PURE], elysia: false },
   { files: /^dialects\//, may: ['own', ...PURE], elysia: false },
   // `errors` is the one word of ours that helpers may say.
   { files: /^lib\//, may: ['own', 'errors'], elysia: false },
@@ -68,7 +72,7 @@ function loads(file: string): { ours: string[]; vendor: string[] } {
 }
 
 /** `modules/keys` and `store` are folders of their own; what is directly in `src` has none. */
-const ownFolder = (name: string) => /^modules\/\w+/.exec(name)?.[0] ?? name.split('/')[0] ?? ''
+const ownFolder = (name: string) => /^modules\/[\w-]+/.exec(name)?.[0] ?? name.split('/')[0] ?? ''
 const within = (folder: string, name: string) => name === folder || name.startsWith(`${folder}/`)
 
 function violations(file: string): string[] {

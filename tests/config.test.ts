@@ -37,13 +37,21 @@ test('starts with no settings at all', () => {
     },
     logLevel: 'info',
     metrics: { enabled: true, token: undefined },
+    admin: undefined,
     minBalance: 0n,
     redisUrl: undefined,
+    tools: undefined,
     supabaseAuth: undefined,
     llm: {
       litellm: undefined,
       openai: undefined,
+      anthropic: undefined,
+      azure: undefined,
+      serviceKeys: {},
       defaultModel: undefined,
+      defaultProvider: undefined,
+      modelsFile: undefined,
+      contextPolicy: 'trim',
       maxContextMessages: 100,
       timeouts: { connect: 30_000, firstToken: 120_000, idle: 60_000, total: 600_000 },
     },
@@ -93,6 +101,9 @@ const READ: [string, string, (config: Config) => unknown, unknown][] = [
   ['LITELLM_URL', 'http://proxy:4000/', (c) => c.llm.litellm, { baseUrl: 'http://proxy:4000' }],
   ['LITELLM_MASTER_KEY', 'sk-1', (c) => c.llm.litellm, undefined],
   ['OPENAI_BASE_URL', 'http://localhost:1234/v1', (c) => c.llm.openai, { baseUrl: 'http://localhost:1234/v1' }],
+  ['ANTHROPIC_API_KEY', 'sk-3', (c) => c.llm.anthropic, { baseUrl: 'https://api.anthropic.com', apiKey: 'sk-3' }],
+  ['ANTHROPIC_BASE_URL', 'http://proxy:1/', (c) => c.llm.anthropic, { baseUrl: 'http://proxy:1', apiKey: undefined }],
+  ['GROQ_API_KEY', 'gsk', (c) => c.llm.serviceKeys, { GROQ_API_KEY: 'gsk' }],
   ['OPENAI_API_KEY', 'sk-2', (c) => c.llm.openai, { baseUrl: 'https://api.openai.com/v1', apiKey: 'sk-2' }],
   ['DEFAULT_MODEL', 'gpt', (c) => c.llm.defaultModel, 'gpt'],
   ['MAX_CONTEXT_MESSAGES', '7', (c) => c.llm.maxContextMessages, 7],
@@ -124,6 +135,7 @@ test.each([
   ['STORE', 'postgres', 'needs DATABASE_URL'],
   ['CONNECTION_POOL_SIZE', '0', 'from 1 to 1000'],
   ['MIN_BALANCE', '5 cents', 'an amount in US dollars'],
+  ['ADMIN_EMAIL', 'a@example.com', 'need each other'],
   ['ACCOUNTS', 'ldap', 'local, supabase'],
   ['ACCOUNTS', 'supabase', 'needs SUPABASE_URL and SUPABASE_ANON_KEY'],
   ['REDIS_URL', 'localhost:6379', 'redis:// or rediss://'],
@@ -256,4 +268,23 @@ test('.env.example shows the defaults', () => {
   expect(Object.keys(env).length).toBeGreaterThan(10)
   expect(load({ ...env, DATA_DIR: dataDir })).toEqual(load({ DATA_DIR: dataDir }))
   expect(env.DATA_DIR).toBe('.data')
+})
+
+test('Azure OpenAI takes its settings together or not at all', () => {
+  const whole = {
+    AZURE_OPENAI_ENDPOINT: 'https://name.openai.azure.com',
+    AZURE_OPENAI_API_KEY: 'key',
+    AZURE_OPENAI_DEPLOYMENTS: 'gpt-4o, gpt-5',
+  }
+  expect(load(whole).llm.azure).toEqual({
+    endpoint: 'https://name.openai.azure.com',
+    apiKey: 'key',
+    deployments: ['gpt-4o', 'gpt-5'],
+    apiVersion: undefined,
+  })
+  for (const name of Object.keys(whole)) {
+    expect(problems({ ...whole, [name]: undefined })).toEqual([
+      expect.stringContaining('AZURE_OPENAI_DEPLOYMENTS together'),
+    ])
+  }
 })

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { Pool } from 'pg'
+import { hashToken } from '../src/lib/tokens'
 import { type TestApp, testApp } from './support/app'
 import { createDatabase } from './support/db'
 import { forge, seconds } from './support/forge'
@@ -27,15 +28,19 @@ beforeAll(async () => {
   pool = new Pool({ connectionString: database.url, max: 2 })
   pool.on('error', () => {})
   operations = await allOperations()
-  const [other, elsewhere] = [newPerson(), newPerson()]
-  await app.call('/api/v1/auth/me', { token: elsewhere.token })
+  const [other, elsewhere, admin] = [newPerson(), newPerson(), newPerson()]
+  for (const { token } of [elsewhere, admin]) await app.call('/api/v1/auth/me', { token })
   const tenant = crypto.randomUUID()
   await pool.query(`insert into tenants (id, name, created_at) values ($1, 'other', now())`, [tenant])
-  await pool.query('update users set tenant_id = $2 where id = $1', [elsewhere.userId, tenant])
+  await pool.query('update users set tenant_id = $2 where id = any($1)', [[elsewhere.userId, admin.userId], tenant])
+  await pool.query(`update users set role = 'admin' where id = $1`, [admin.userId])
+  // Until then they were believed to be what they had been.
+  for (const { token } of [elsewhere, admin]) app.services.accounts.forget(hashToken(token))
   others = [
     { name: 'anonymous', token: undefined },
     { name: 'other user', token: other.token },
     { name: 'other tenant', token: elsewhere.token },
+    { name: 'administrator of another tenant', token: admin.token },
   ]
 })
 afterAll(async () => {
@@ -106,7 +111,10 @@ const KINDS: Record<string, (owner: Owned) => string | Promise<string>> = {
   branches: ({ branch }) => branch,
   messages: ({ message }) => message,
   runs: ({ run }) => run,
+  responses: ({ run }) => `resp_${run.replaceAll('-', '')}`,
+  chat: ({ conversation }) => conversation,
   keys: ({ key }) => key,
+  models: () => 'demo%2Feliza',
   export: async ({ token }) => {
     const answer = await app.call('/v1/export/conversations', { token, json: { format: 'json' } })
     await answer.text()
@@ -166,6 +174,10 @@ test('every route serves the owner of what it is asked for', async () => {
   for (const operation of operations.filter(({ open }) => !open)) {
     const owner = await newOwner()
     const { status, text } = await ask(operation, owner, owner.token)
+    if (operation.path.startsWith('/v1/admin/')) {
+      expect([operation.path, status]).toEqual([operation.path, 403])
+      continue
+    }
     const refused = [401, 403, 404].includes(status) || status >= 500
     expect([operation.method, operation.path, refused && `${status} ${text}`]).toEqual([
       operation.method,
@@ -183,7 +195,11 @@ test('no route shows or changes anything for anybody else', async () => {
       const where = `${operation.method} ${operation.path} by ${name}`
       const { status, text, ok } = await ask(operation, owner, token)
       // A batch may answer 200 with a refusal for each item; what is named in the path is not found as a whole.
-      if (operation.path.includes('{') && token) expect([where, status]).toEqual([where, 404])
+      // A chat's id is the asker's own word: the same word is another chat, with nothing in it.
+      // Models are nobody's own.
+      const open = operation.path.startsWith('/v1/models/') || operation.path === '/api/chat/{id}/stop'
+      const nothing = open ? 200 : operation.path.startsWith('/api/chat/') ? 204 : 404
+      if (operation.path.includes('{') && token) expect([where, status]).toEqual([where, nothing])
       if (!token) expect([where, status]).toEqual([where, 401])
       if (ok)
         expect([where, text.replaceAll(`"q":"${owner.marker}"`, '').includes(owner.marker)]).toEqual([where, false])

@@ -145,7 +145,7 @@ describe('railway.json', () => {
 describe('package.json', () => {
   test('has exact versions only', () => {
     const versions = Object.entries({ ...pkg.dependencies, ...pkg.devDependencies })
-    expect(versions.filter(([, version]) => !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))).toEqual([])
+    expect(versions.filter(([, version]) => !/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))).toEqual([])
   })
 
   test("is the only place written by hand that has Bun's version, and the tests run on it", () => {

@@ -1,5 +1,7 @@
 /** The server as a process that is started, killed, drained and misconfigured. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { begin, call, data, endChildren, newDir, PASSWORD, readiness, signUp, spawn, start } from './support/child'
 import { createDatabase } from './support/db'
 import { type FakeProvider, startFakeProvider } from './support/fake-provider'
@@ -133,4 +135,39 @@ test('says when the database cannot be reached', async () => {
   const message = await failsToStart({ ...llm, DATA_DIR: newDir(), DATABASE_URL })
   expect(message).toMatch(/database/i)
   expect(message).not.toContain(PASSWORD)
+}, 60_000)
+
+test('reads MODELS_FILE again on SIGHUP, and goes on with the old one when the new one is bad', async () => {
+  const path = join(newDir(), 'models.yaml')
+  const models = async () =>
+    ((await (await call(child, '/v1/models', { token })).json()).data as { id: string }[]).map(({ id }) => id)
+  const write = (...names: string[]) => {
+    const entries = names.map((name) => `  ${name}: { deployments: [{ provider: fake, model: "slow:40:60" }] }\n`)
+    const fake = `  fake: { kind: openai, base_url: "\${URL}", api_key: "\${KEY}" }\n`
+    writeFileSync(path, `providers:\n${fake}models:\n${entries.join('')}`)
+  }
+  write('first')
+  const child = await start({ DATA_DIR: newDir(), MODELS_FILE: path, URL: provider.url, KEY })
+  const token = await signUp(child)
+  const running = await begin(child, token, { message: 'go' }, 't3')
+  write('second', 'third')
+  child.kill('SIGHUP')
+  await until(async () => (await models()).join() === 'second,third')
+  writeFileSync(path, 'providers: { fake: { kind: nothing } }')
+  child.kill('SIGHUP')
+  await until(async () => child.out().includes('the models stay as they are'))
+  expect(child.out()).toContain('line 1, providers.fake.kind: must be one of')
+  expect(await models()).toEqual(['second', 'third'])
+  expect(await running.rest).toMatchObject({ done: true, text: expect.stringMatching(/^t1 .* t60$/) })
+  expect(child.out() + child.err()).not.toContain(KEY)
+  child.kill('SIGTERM')
+  expect(await child.exited).toBe(0)
+}, 60_000)
+
+test('does not start with a bad MODELS_FILE, and says all that is wrong', async () => {
+  const path = join(newDir(), 'models.yaml')
+  writeFileSync(path, 'providers: { fake: { kind: nothing, kye: x } }')
+  const message = await failsToStart({ DATA_DIR: newDir(), MODELS_FILE: path })
+  expect(message).toContain('2 setting(s)')
+  expect(message).toContain('MODELS_FILE: line 1, providers.fake.kind: must be one of')
 }, 60_000)

@@ -81,6 +81,15 @@ export class ChunkWriter {
     )
   }
 
+  /** Says that all text so far is void and the answer begins anew: no choices, so that nobody takes it for text. */
+  restart(seq?: number): string {
+    const { id, created, model } = this.header
+    return sseFrame(
+      JSON.stringify({ id, object: 'chat.completion.chunk', created, model, choices: [], restart: true }),
+      seq,
+    )
+  }
+
   private closing(fields: Record<string, unknown> | undefined): string {
     if (!fields) return this.tail
     const extra = JSON.stringify(fields).slice(1)
@@ -96,6 +105,9 @@ export const framesOf =
     for (const [i, event] of events.entries()) frames += encode(event, seq + i)
     return frames
   }
+
+/** Whether everything before this event is void. */
+export const isRestart = (event: RunEvent): boolean => typeof event === 'object' && event.type === 'restart'
 
 /** OpenAI's vocabulary of finish reasons; ours has more. */
 export const openAiReason = (reason: string): string => (reason === 'stopped' ? 'stop' : reason)

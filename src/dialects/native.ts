@@ -5,7 +5,7 @@ import { type ChunkHeader, ChunkWriter, DONE, framesOf, openAiReason } from './c
 /**
  * Our own stream: OpenAI chunks with our facts as extra top-level fields. The first frame carries `conversation_id`,
  * `branch_id`, `message_id` and `run_id`; the last one `usage`, `cost_usd` and `finish_reason`; then `[DONE]`.
- * Every frame's `id:` is the event's number, to resume after.
+ * Every frame's `id:` is the event's number, to resume after. `event: restart` takes back the text so far.
  */
 export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
   const chunks = new ChunkWriter(header, false)
@@ -21,6 +21,8 @@ export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
           logprobs: event.logprobs,
           seq,
         })
+      case 'restart':
+        return restartFrame(seq, 1)
       case 'done': {
         const { finishReason, usage, costUsd } = event
         const fields = {
@@ -38,5 +40,9 @@ export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
   }
 }
 
-/** Tells a client that resumes after a number we no longer have to drop what it has and take the whole text again. */
-export const restartFrame = (): string => sseFrame(JSON.stringify({ restart: { after: 0 } }), 0, 'restart')
+/**
+ * Tells a client to drop all text after frame `after`; what the answer says follows again, from the beginning. So it is
+ * when an answer begins anew in the middle, and for a client that resumes after a number we no longer have.
+ */
+export const restartFrame = (seq = 0, after = 0): string =>
+  sseFrame(JSON.stringify({ restart: { after } }), seq, 'restart')

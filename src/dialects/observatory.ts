@@ -28,19 +28,32 @@ export interface ObservatoryStream {
   endOnly?: boolean
 }
 
-/** `{content, done}` for each piece of text, then `{content: "", done: true, message_id}` or `{error, done: true}`. */
+/**
+ * `{content, done}` for each piece of text, then `{content: "", done: true, message_id}` or `{error, done: true}`. An answer that
+ * begins anew ends in an error, too: these clients cannot take back what they have shown. What is stored is whole.
+ */
 export function observatoryFrames({
   runId,
   messageId,
   endOnly = false,
 }: ObservatoryStream): (batch: RunBatch) => string {
+  let over = false
   return framesOf(encode)
 
   function encode(event: RunEvent, seq: number): string {
+    if (over) return ''
     const frame = (data: object) => sseFrame(JSON.stringify(data), `${runId}:${seq}`)
     const text = textOf(event)
     if (text !== undefined) return text && !endOnly ? frame({ content: text, done: false }) : ''
     if (typeof event === 'string' || event.type === 'start' || event.type === 'delta') return ''
+    if (event.type === 'restart') {
+      if (endOnly) return ''
+      over = true
+      return frame({
+        error: 'The model broke off, and another one begins the answer anew. Read the message',
+        done: true,
+      })
+    }
     if (event.type === 'error') return frame({ error: event.error.message, done: true })
     return frame({ content: '', done: true, message_id: event.fields?.message_id ?? messageId })
   }

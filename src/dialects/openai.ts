@@ -20,8 +20,9 @@ const CODES: Partial<Record<ErrorCode, string>> = {
   INSUFFICIENT_BALANCE: 'insufficient_quota',
 }
 
-/** OpenAI clients expect 400 where our own surface says 422. */
-export const openAiStatus = (error: AppError): number => (error.status === 422 ? 400 : error.status)
+/** OpenAI clients expect 400 where our own surface says 422, and where a conversation is too long for its model. */
+export const openAiStatus = (error: AppError): number =>
+  error.status === 422 || reasonOf(error.details) ? 400 : error.status
 
 /** `{ error: { message, type, param, code } }`, in bodies and in streams. */
 export function openAiError(error: AppError, requestId: string | null = null) {
@@ -32,11 +33,17 @@ export function openAiError(error: AppError, requestId: string | null = null) {
       message: error.message,
       type,
       param,
-      code: CODES[error.code] ?? null,
+      code: reasonOf(error.details) ?? CODES[error.code] ?? null,
       request_id: requestId,
     },
   }
 }
+
+/** A word of OpenAI's for what is wrong, when there is one: `context_length_exceeded`. */
+const reasonOf = (details: unknown): string | undefined =>
+  typeof details === 'object' && details !== null && 'reason' in details && typeof details.reason === 'string'
+    ? details.reason
+    : undefined
 
 function firstField(details: unknown): string | null {
   if (typeof details !== 'object' || details === null || !('fields' in details)) return null
@@ -48,12 +55,20 @@ export interface OpenAiStreamOptions {
   header: ChunkHeader
   /** `stream_options.include_usage` of the request. */
   includeUsage: boolean
+  /** The client said that an answer may begin anew; without it the stream ends there. */
+  restarts?: boolean | undefined
 }
+
+/** For clients that add up what they get: a text that begins anew would come out twice. */
+const RESTARTED = new AppError(
+  'UPSTREAM_ERROR',
+  'The model provider broke off and the answer begins anew, which this stream cannot tell. Send X-Stream-Restart: allow to read on',
+)
 
 /** A stateless answer as Chat Completions frames. Never throws: a failure is the last frame, and no `[DONE]` follows. */
 export async function* openAiFrames(
   events: AsyncIterable<ChatEvent>,
-  { header, includeUsage }: OpenAiStreamOptions,
+  { header, includeUsage, restarts }: OpenAiStreamOptions,
 ): AsyncGenerator<string> {
   const chunks = new ChunkWriter(header, includeUsage)
   const begun = new Set<number>()
@@ -69,7 +84,13 @@ export async function* openAiFrames(
       else if (event.type === 'delta') yield begin(event.index) + chunks.delta(event.index, event.delta, event)
       else if (event.type === 'finish') yield begin(event.index) + chunks.finish(event.index, event.reason)
       else if (event.type === 'usage') usage = event.usage
-      else chunks.meta(event.fields)
+      else if (event.type === 'meta') chunks.meta(event.fields)
+      else if (event.type === 'restart') {
+        if (!restarts) throw RESTARTED
+        begun.clear()
+        usage = null
+        yield chunks.restart()
+      }
     }
     yield (includeUsage ? chunks.usage(usage) : '') + DONE
   } catch (error) {
@@ -77,12 +98,17 @@ export async function* openAiFrames(
   }
 }
 
-/** A stored run as Chat Completions frames, numbered like the native ones so that it can be resumed. */
-export function openAiRunFrames({ header, includeUsage }: OpenAiStreamOptions): (batch: RunBatch) => string {
+/**
+ * A stored run as Chat Completions frames, numbered like the native ones so that it can be resumed. Where the answer
+ * begins anew and the client does not know that word, an error is the last frame and nothing follows it.
+ */
+export function openAiRunFrames({ header, includeUsage, restarts }: OpenAiStreamOptions): (batch: RunBatch) => string {
   const chunks = new ChunkWriter(header, includeUsage)
+  let over = false
   return framesOf(encode)
 
   function encode(event: RunEvent, seq: number): string {
+    if (over) return ''
     if (typeof event === 'string') return chunks.text(event, seq)
     switch (event.type) {
       case 'start':
@@ -92,6 +118,10 @@ export function openAiRunFrames({ header, includeUsage }: OpenAiStreamOptions): 
           logprobs: event.logprobs,
           seq,
         })
+      case 'restart':
+        if (restarts) return chunks.restart(seq)
+        over = true
+        return sseFrame(JSON.stringify(openAiError(RESTARTED)), seq)
       case 'done':
         return (
           chunks.finish(0, openAiReason(event.finishReason), event.fields ? { seq, fields: event.fields } : { seq }) +
@@ -100,19 +130,7 @@ export function openAiRunFrames({ header, includeUsage }: OpenAiStreamOptions): 
         )
       case 'error': {
         const { message, code, request_id } = event.error
-        const type = TYPES[code] ?? 'server_error'
-        return sseFrame(
-          JSON.stringify({
-            error: {
-              message,
-              type,
-              param: null,
-              code: CODES[code] ?? null,
-              request_id,
-            },
-          }),
-          seq,
-        )
+        return sseFrame(JSON.stringify(openAiError(new AppError(code, message), request_id)), seq)
       }
     }
   }
@@ -134,7 +152,7 @@ export async function runCompletion(events: AsyncIterable<RunBatch>, header: Chu
   let facts: Record<string, unknown> = {}
   for await (const batch of events) {
     for (const event of batch.events) {
-      if (typeof event === 'string' || event.type === 'delta') whole.add(event)
+      if (typeof event === 'string' || event.type === 'delta' || event.type === 'restart') whole.add(event)
       else if (event.type === 'start') facts = event.fields
       else if (event.type === 'error') {
         const { error, retryAfter } = event

@@ -1,4 +1,5 @@
 import type { ChatEvent, ChoiceDelta, Usage } from '../llm/port'
+import { openCalls, type Step, type ToolCall, type ToolOutcome } from './steps'
 
 export interface Choice {
   index: number
@@ -11,11 +12,17 @@ export interface Choice {
 /** Keys that name a thing; a provider that repeats them does not mean to lengthen them. */
 const NAMES = new Set(['index', 'id', 'type', 'name', 'role'])
 
-/** Collects a streamed answer into the one that a plain request would have got. Knows no field by name but `content`. */
+/**
+ * Collects a streamed answer into the one that a plain request would have got. Knows no field by name but `content`, and
+ * `tool_results`, which end a step: what was said and called before them goes into the `steps` of the message.
+ */
 export class Accumulator {
   usage: Usage | null = null
   meta: Record<string, unknown> = {}
   private readonly text: string[] = []
+  private readonly steps: Step[] = []
+  /** Pieces of text, and calls, that belong to the steps. */
+  private stepped = { pieces: 0, calls: 0 }
   private readonly byIndex = new Map<number, Choice>()
 
   add(event: ChatEvent): void {
@@ -23,14 +30,33 @@ export class Accumulator {
     else if (event.type === 'delta') this.delta(event)
     else if (event.type === 'finish') this.choice(event.index).finishReason = event.reason
     else if (event.type === 'usage') this.usage = event.usage
-    else Object.assign(this.meta, event.fields)
+    else if (event.type === 'meta') Object.assign(this.meta, event.fields)
+    else if (event.type === 'restart') this.reset()
+  }
+
+  private reset(): void {
+    this.usage = null
+    this.meta = {}
+    this.text.length = 0
+    this.steps.length = 0
+    this.stepped = { pieces: 0, calls: 0 }
+    this.byIndex.clear()
   }
 
   /** All choices by index; there is always a choice 0. */
   choices(): Choice[] {
     const { message } = this.choice(0)
     message.content = this.text.length > 0 ? this.text.join('') : (message.content ?? null)
-    return [...this.byIndex.values()].sort((a, b) => a.index - b.index)
+    const choices = [...this.byIndex.values()].sort((a, b) => a.index - b.index)
+    const [first, ...others] = choices
+    const last = this.steps.at(-1)
+    if (!first || !last) return choices
+    const calls = [...openCalls(last), ...callsOf(message)]
+    const { tool_calls: _, ...rest } = message
+    return [
+      { ...first, message: { ...rest, ...(calls.length > 0 ? { tool_calls: calls } : {}), steps: this.steps } },
+      ...others,
+    ]
   }
 
   private choice(index: number): Choice {
@@ -48,7 +74,7 @@ export class Accumulator {
 
   private delta({ index, delta, logprobs }: ChoiceDelta): void {
     const choice = this.choice(index)
-    const { content, ...rest } = delta
+    const { content, tool_results, ...rest } = index === 0 ? this.counted(delta) : delta
     // Choice 0's text may come both as bare strings and inside deltas; one list keeps its order.
     if (index === 0 && typeof content === 'string') this.text.push(content)
     else if (content !== undefined) merge(choice.message, { content })
@@ -57,8 +83,35 @@ export class Accumulator {
       choice.logprobs ??= {}
       merge(choice.logprobs, logprobs)
     }
+    if (Array.isArray(tool_results)) this.endStep(choice.message, tool_results as ToolOutcome[])
+  }
+
+  /** Calls are numbered through the whole answer; a step counts its own from 0. */
+  private counted(delta: Record<string, unknown>): Record<string, unknown> {
+    const { calls } = this.stepped
+    if (calls === 0 || !Array.isArray(delta.tool_calls)) return delta
+    const own = (piece: unknown) =>
+      isObject(piece) && typeof piece.index === 'number' ? { ...piece, index: piece.index - calls } : piece
+    return { ...delta, tool_calls: delta.tool_calls.map(own) }
+  }
+
+  private endStep(message: Record<string, unknown>, results: ToolOutcome[]): void {
+    const { reasoning_content, reasoning_details } = message
+    const calls = callsOf(message)
+    this.steps.push({
+      content: this.text.slice(this.stepped.pieces).join(''),
+      tool_calls: calls,
+      tool_results: structuredClone(results),
+      ...(typeof reasoning_content === 'string' ? { reasoning_content } : {}),
+      ...(Array.isArray(reasoning_details) ? { reasoning_details } : {}),
+    })
+    for (const key of ['tool_calls', 'reasoning_content', 'reasoning_details']) delete message[key]
+    this.stepped = { pieces: this.text.length, calls: this.stepped.calls + calls.length }
   }
 }
+
+const callsOf = ({ tool_calls }: Record<string, unknown>): ToolCall[] =>
+  Array.isArray(tool_calls) ? (tool_calls as ToolCall[]) : []
 
 function merge(target: Record<string, unknown>, delta: Record<string, unknown>): void {
   for (const [key, value] of Object.entries(delta)) {

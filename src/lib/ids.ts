@@ -14,3 +14,17 @@ export const DEFAULT_TENANT = '00000000-0000-0000-0000-000000000001'
 
 /** Whether a text has the form of an id, whatever its version. */
 export const isUuid = (text: string): boolean => /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text)
+
+/**
+ * The id that stands for some words: the same ones give the same id, on any server. A version 8 UUID (RFC 9562,
+ * section 5.8) from the SHA-256 of the words, each with its length, so that no two lists of words read alike.
+ */
+export function derivedId(...words: string[]): string {
+  const bytes = createHash('sha256')
+    .update(words.map((word) => `${word.length}:${word}`).join(''))
+    .digest()
+  bytes[6] = (bytes.readUInt8(6) & 0x0f) | 0x80
+  bytes[8] = (bytes.readUInt8(8) & 0x3f) | 0x80
+  const hex = bytes.toString('hex')
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-')
+}

@@ -18,6 +18,24 @@ export function mapIterator<A, B>(source: AsyncIterator<A>, map: (value: A) => B
   }
 }
 
+/** The same values, until `ended` says that the last one was the last; the source is then let go. */
+export function endWhen<T>(source: AsyncIterator<T>, ended: () => boolean): AsyncIterableIterator<T> {
+  return {
+    [Symbol.asyncIterator]() {
+      return this
+    },
+    async next() {
+      if (!ended()) return source.next()
+      await source.return?.()
+      return { done: true, value: undefined }
+    },
+    async return() {
+      await source.return?.()
+      return { done: true, value: undefined }
+    },
+  }
+}
+
 /**
  * Waits for the first value, at most `ms`, then gives back the whole iterator. What goes wrong before that is thrown
  * here, while the HTTP status can still say so.

@@ -9,3 +9,6 @@ export function nanosOf(usd: unknown): bigint | undefined {
 
 /** Nano-dollars as US dollars, for JSON only. */
 export const toUsd = (nanos: bigint): number => Number(nanos) / 1e9
+
+/** A sum of tokens times nano-dollars per million tokens, in nano-dollars, rounded half up. Never negative. */
+export const millionths = (sum: bigint): bigint => (sum + 500_000n) / 1_000_000n

@@ -9,7 +9,7 @@ const ROUTING =
 
 /** What each turn says anew, or a conversation says elsewhere. */
 const PER_TURN =
-  /^(?:model|message|messages|stream|stream_options|n|conversation_id|parent_message_id|message_id|branch_name|__proto__)$/
+  /^(?:model|message|messages|stream|stream_options|n|conversation_id|parent_message_id|message_id|branch_name|server_tools|__proto__)$/
 
 /** Two names for the same thing: a turn that says one takes the other's place. */
 const SYNONYMS: Record<string, string> = {

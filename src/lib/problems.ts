@@ -34,6 +34,9 @@ export function objectOnly({ body }: { body: unknown }): void {
 
 function say({ message, schema }: Issue): string {
   const wanted = unwrap(schema)
+  // What a pattern means, in words.
+  const must = property(wanted, 'x-must')
+  if (typeof must === 'string') return must
   const format = property(wanted, 'format')
   if (format === 'uuid') return 'must be a UUID'
   if (format === 'email') return 'must be an e-mail address'

@@ -15,12 +15,33 @@ const encoder = new TextEncoder()
 const OPEN = encoder.encode(': open\n\n')
 const HEARTBEAT = encoder.encode(': hb\n\n')
 
+/** Anthropic's event names, https://platform.claude.com/docs/en/build-with-claude/streaming. */
+export type AnthropicEvent =
+  | 'message_start'
+  | 'content_block_start'
+  | 'content_block_delta'
+  | 'content_block_stop'
+  | 'message_delta'
+  | 'message_stop'
+  | 'ping'
+  | 'error'
+
+/** OpenAI's event names, https://platform.openai.com/docs/api-reference/responses-streaming; those that we write. */
+export type ResponseEvent =
+  | `response.${'created' | 'in_progress' | 'completed' | 'incomplete' | 'failed'}`
+  | `response.${'output_item' | 'content_part' | 'reasoning_summary_part'}.${'added' | 'done'}`
+  | `response.${'output_text' | 'refusal' | 'reasoning_summary_text' | 'function_call_arguments'}.${'delta' | 'done'}`
+  | 'error'
+
 /**
  * One event. `data` must be one line (JSON always is); `id` is what a client may resume after, a number or a word of ours.
  * The event name is from a closed set, so that nothing a model says can become one.
  */
-export const sseFrame = (data: string, id?: number | `${string}:${number}`, event?: 'restart'): string =>
-  `${id === undefined ? '' : `id: ${id}\n`}${event ? `event: ${event}\n` : ''}data: ${data}\n\n`
+export const sseFrame = (
+  data: string,
+  id?: number | `${string}:${number}`,
+  event?: 'restart' | AnthropicEvent | ResponseEvent,
+): string => `${id === undefined ? '' : `id: ${id}\n`}${event ? `event: ${event}\n` : ''}data: ${data}\n\n`
 
 export interface SseOptions {
   /** Called once when the client leaves before the end. */

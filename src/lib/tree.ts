@@ -1,16 +1,33 @@
 import type { ChatMessage } from '../llm/port'
 import type { Message } from '../store/port'
+import { stepMessages, takenApart } from './steps'
 
 type Stored = Pick<Message, 'role' | 'content' | 'extra'>
 
-/** What of a stored message goes back to a model. Reasoning and annotations are answers, not input. */
+/**
+ * What of a stored message goes back to a model. Annotations are answers, not input, and so is reasoning, unless it is
+ * signed: a model of Anthropic that called a tool wants its thoughts back with the result.
+ */
 const RESENT = ['content', 'tool_calls', 'tool_call_id', 'name'] as const
+const SIGNED = ['reasoning_content', 'reasoning_details'] as const
 
-/** A stored message in the words of the Chat Completions API. */
+/** A stored message in the words of the Chat Completions API, as its reader has it: steps are not shown. */
 export function toChatMessage({ role, content, extra }: Stored): ChatMessage {
   const message: ChatMessage = { role, content }
   for (const key of RESENT) if (extra?.[key] !== undefined) message[key] = extra[key]
+  if (extra?.reasoning_details) for (const key of SIGNED) if (extra[key] !== undefined) message[key] = extra[key]
   return message
+}
+
+/**
+ * A stored message as models are to see it: an answer with steps is its calls, their results and its end, in the order
+ * in which they came.
+ */
+export function toChatMessages(stored: Stored): ChatMessage[] {
+  const { steps, content, extra } = takenApart(stored.content, stored.extra)
+  if (steps.length === 0) return [toChatMessage(stored)]
+  const end = toChatMessage({ ...stored, content, extra })
+  return [...stepMessages(steps), ...(content || end.tool_calls ? [end] : [])]
 }
 
 /** A Chat Completions message as it is stored: its text, and beside it what text cannot hold. */
@@ -49,9 +66,16 @@ const hasText = (part: unknown): part is { text: string } =>
 export function commonPrefix(sent: ChatMessage[], path: Stored[]): number {
   const differs = sent.findIndex((message, i) => {
     const node = path[i]
-    return !node || identity(toChatMessage(node)) !== identity(message)
+    return !node || !isSame(node, message)
   })
   return differs === -1 ? sent.length : differs
+}
+
+/** Some clients collect the calls that were made here, and send them back; others see only the text. */
+function isSame(node: Stored, message: ChatMessage): boolean {
+  const shown = toChatMessage(node)
+  if (!node.extra?.steps) return identity(shown) === identity(message)
+  return identity({ ...shown, tool_calls: null }) === identity({ ...message, tool_calls: null })
 }
 
 /** Clients send back what they got with small liberties: no content is null, '' or absent. */

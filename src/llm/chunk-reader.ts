@@ -1,10 +1,6 @@
-import { createParser } from 'eventsource-parser'
-import { AppError } from '../errors'
-import type { ChatEvent, Usage } from './port'
+import { FrameReader } from './frame-reader'
+import type { Usage } from './port'
 import { refusedInStream } from './upstream-error'
-
-/** Characters one SSE line may have. A provider that sends more is broken or hostile. */
-const MAX_LINE = 4 * 1024 * 1024
 
 interface Chunk {
   error?: unknown
@@ -18,55 +14,15 @@ interface Chunk {
   [key: string]: unknown
 }
 
-/** Turns the text of an SSE body into events. Pure, so that it can be tested at every cut. */
-export class Chunks {
-  events: ChatEvent[] = []
-  /** `[DONE]` was seen. */
-  done = false
-  /** Some choice has a finish reason. */
-  finished = false
+/** Reads the stream of the OpenAI Chat Completions API. */
+export class Chunks extends FrameReader {
   private metaSent = false
-  private failure: unknown
-  private readonly parser = createParser({
-    maxBufferSize: MAX_LINE,
-    onEvent: ({ data }) => this.onData(data),
-    onError: (error) => {
-      if (error.type === 'max-buffer-size-exceeded') {
-        this.failure ??= new AppError('UPSTREAM_ERROR', 'The model provider sent a line that is too long')
-      }
-    },
-  })
+  /** Why each choice ended; null while it talks. */
+  private readonly reasons = new Map<number, string | null>()
 
-  /** @throws AppError when the provider reported an error or sent what is not a chunk. */
-  feed(text: string): void {
-    this.parser.feed(text)
-    if (this.failure && this.events.length === 0) throw this.failure
-  }
-
-  /** The events so far; then the failure that followed them, if any. */
-  *take(): Generator<ChatEvent> {
-    const { events } = this
-    this.events = []
-    yield* events
-    if (this.failure) throw this.failure
-  }
-
-  private onData(data: string): void {
-    if (this.done || this.failure) return
-    if (data === '[DONE]') {
-      this.done = true
-      return
-    }
-    try {
-      this.onChunk(JSON.parse(data) as Chunk)
-    } catch (error) {
-      this.failure =
-        error instanceof AppError
-          ? error
-          : new AppError('UPSTREAM_ERROR', 'The model provider sent something that is not a chat chunk', {
-              cause: error,
-            })
-    }
+  protected onFrame(data: string): void {
+    if (data === '[DONE]') this.done = true
+    else this.onChunk(JSON.parse(data) as Chunk)
   }
 
   private onChunk(chunk: Chunk): void {
@@ -74,17 +30,27 @@ export class Chunks {
     if (!this.metaSent) this.meta(chunk)
     for (const choice of chunk.choices ?? []) {
       const index = choice.index ?? 0
+      const before = this.events.length
       this.delta(index, choice.delta ?? {}, choice.logprobs)
-      if (choice.finish_reason) {
-        this.finished = true
-        this.events.push({
-          type: 'finish',
-          index,
-          reason: choice.finish_reason,
-        })
-      }
+      // One that says more after its end has not ended, and one that has not begun to end is cut when the stream is.
+      if (this.events.length > before || !this.reasons.has(index)) this.talks(index)
+      if (choice.finish_reason) this.finish(index, choice.finish_reason)
     }
     if (chunk.usage) this.events.push({ type: 'usage', usage: chunk.usage })
+  }
+
+  private talks(index: number): void {
+    if (this.reasons.get(index) === null) return
+    this.reasons.set(index, null)
+    this.finished = false
+  }
+
+  /** Some say it twice. */
+  private finish(index: number, reason: string): void {
+    if (this.reasons.get(index) === reason) return
+    this.reasons.set(index, reason)
+    this.finished = !Array.from(this.reasons.values()).includes(null)
+    this.events.push({ type: 'finish', index, reason })
   }
 
   private meta({ id, object, created, choices, usage, error, obfuscation, ...fields }: Chunk): void {

@@ -12,6 +12,9 @@ export interface Timeouts {
   total: number
 }
 
+/** Milliseconds that a provider may take, after the last word, for what else belongs to an answer: its usage, its end. */
+const ENDING = 2000
+
 const MESSAGES = {
   connect: (s: number) => `The model provider did not respond within ${s} s`,
   firstToken: (s: number) => `The model provider did not begin its answer within ${s} s`,
@@ -28,6 +31,8 @@ export class Deadlines {
   private phase: 'connect' | 'firstToken' | 'idle' = 'connect'
   private since = performance.now()
   private timer: ReturnType<typeof setTimeout> | undefined
+  /** Milliseconds of silence once it talks. */
+  private quiet: number
   private readonly total: ReturnType<typeof setTimeout>
   private readonly onOuterAbort: () => void
 
@@ -35,6 +40,7 @@ export class Deadlines {
     private readonly timeouts: Timeouts,
     private readonly outer: AbortSignal,
   ) {
+    this.quiet = timeouts.idle
     this.total = setTimeout(() => this.expire('total'), timeouts.total)
     this.onOuterAbort = () => this.controller.abort(outer.reason)
     if (outer.aborted) this.onOuterAbort()
@@ -66,6 +72,13 @@ export class Deadlines {
     this.arm(this.timeouts.idle)
   }
 
+  /** The last word is here: nobody waits long for what may follow it. */
+  ending(): void {
+    if (this.quiet <= ENDING) return
+    this.quiet = ENDING
+    this.arm(ENDING)
+  }
+
   /** Ends the watch. Must be called, or timers leak. */
   done(): void {
     clearTimeout(this.timer)
@@ -80,7 +93,7 @@ export class Deadlines {
 
   private check(): void {
     const quiet = performance.now() - this.since
-    if (this.phase === 'idle' && quiet < this.timeouts.idle) this.arm(this.timeouts.idle - quiet)
+    if (this.phase === 'idle' && quiet < this.quiet) this.arm(this.quiet - quiet)
     else this.expire(this.phase)
   }
 

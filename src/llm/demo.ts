@@ -1,7 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { demoEmbeddings } from './embeddings'
+import type { ModelFacts } from './facts'
 import type { ChatMessage, ChatRequest, Provider } from './port'
 
 export const DEMO_MODEL = 'demo/eliza'
+
+const FREE: ModelFacts = {
+  displayName: 'ELIZA (demo)',
+  capabilities: [],
+  prices: { input: 0n, output: 0n },
+  priceSource: 'demo',
+}
 
 /** Milliseconds between two words, about as fast as a person reads. */
 const PACE = 15
@@ -17,8 +26,9 @@ export function demoModel({ pace = PACE } = {}): Provider {
     personalKeys: false,
     cost: () => 0n,
     async models() {
-      return [{ id: DEMO_MODEL, ownedBy: 'demo', created: 0 }]
+      return [{ id: DEMO_MODEL, ownedBy: 'demo', created: 0, facts: FREE }]
     },
+    embed: async (request) => demoEmbeddings(request),
     async *stream(request, signal) {
       signal.throwIfAborted()
       const words = reply(request).match(/\s*\S+/g) ?? []

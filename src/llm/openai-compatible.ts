@@ -1,8 +1,13 @@
 import { AppError } from '../errors'
 import { Chunks } from './chunk-reader'
-import { Deadlines, type Timeouts } from './deadlines'
-import type { ChatEvent, ChatRequest, ModelInfo, Provider } from './port'
+import type { Timeouts } from './deadlines'
+import { fetchEmbeddings } from './embeddings'
+import { listedFacts } from './listed-facts'
+import type { ModelInfo, Provider } from './port'
+import { quirksOf, WELL_KNOWN } from './providers'
+import { chatBody, type Quirks } from './quirks'
 import { refused, unreachable } from './upstream-error'
+import { streamFrom } from './upstream-stream'
 
 export interface OpenAiCompatibleOptions {
   /** For logs, metrics and `/health`. */
@@ -13,6 +18,12 @@ export interface OpenAiCompatibleOptions {
   /** See `Provider.personalKeys`. */
   personalKeys?: boolean
   timeouts: Timeouts
+  /** How it differs from OpenAI; known for the services of `providers.ts`. */
+  quirks?: Quirks
+  /** Where a model is asked, when that is not `{baseUrl}/chat/completions`. */
+  chatUrl?: (model: string) => string
+  /** The header the key goes into, when that is not `authorization`. */
+  keyHeader?: string
 }
 
 /** Anything that speaks the OpenAI Chat Completions API: OpenAI, LiteLLM, vLLM, Ollama, OpenRouter, … */
@@ -22,35 +33,42 @@ export function openAiCompatible({
   apiKey,
   personalKeys = false,
   timeouts,
+  quirks = quirksOf(baseUrl),
+  chatUrl = () => `${baseUrl}/chat/completions`,
+  keyHeader,
 }: OpenAiCompatibleOptions): Provider {
-  const headers = (key = apiKey) => ({
-    accept: 'text/event-stream, application/json',
-    'content-type': 'application/json',
-    ...(key ? { authorization: `Bearer ${key}` } : {}),
-  })
+  const headers = (key = apiKey): Record<string, string> => {
+    if (!key) return {}
+    return keyHeader ? { [keyHeader]: key } : { authorization: `Bearer ${key}` }
+  }
 
   return {
     name,
     listsAll: false,
     personalKeys,
+    baseUrl,
     cost: () => null,
-    async *stream(request, outer) {
-      const deadlines = new Deadlines(timeouts, outer)
-      let body: ReadableStreamDefaultReader<Uint8Array> | undefined
-      try {
-        const response = await post(`${baseUrl}/chat/completions`, headers(request.apiKey), request, deadlines.signal)
-        deadlines.connected()
-        if (!response.ok) throw await refused(response)
-        body = readerOf(response)
-        yield* read(body, deadlines)
-      } catch (error) {
-        throw deadlines.signal.aborted ? deadlines.signal.reason : unreachable(error)
-      } finally {
-        deadlines.done()
-        // Also when the consumer leaves early: an unread body would hold one of the process's connections.
-        await body?.cancel().catch(() => {})
-      }
-    },
+    stream: (request, signal) =>
+      streamFrom(
+        {
+          url: chatUrl(request.model),
+          headers: headers(request.apiKey),
+          body: chatBody(request, quirks),
+          reader: new Chunks(),
+          timeouts,
+        },
+        signal,
+      ),
+    embed: (request, signal) =>
+      fetchEmbeddings(
+        {
+          url: chatUrl(request.model).replace('/chat/completions', '/embeddings'),
+          headers: headers(request.apiKey),
+          request,
+          timeoutMs: timeouts.total,
+        },
+        signal,
+      ),
     async models(signal, personalKey) {
       try {
         const response = await list(signal, apiKey ?? (personalKeys ? (personalKey ?? undefined) : undefined))
@@ -78,70 +96,12 @@ export function openAiCompatible({
   }
 }
 
-function post(
-  url: string,
-  headers: Record<string, string>,
-  { model, messages, params }: ChatRequest,
-  signal: AbortSignal,
-) {
-  return fetch(url, {
-    method: 'POST',
-    headers,
-    // Usage is always asked for: it is what the answer is charged by.
-    body: JSON.stringify({
-      ...params,
-      model,
-      messages,
-      stream: true,
-      stream_options: {
-        ...(params.stream_options as object | undefined),
-        include_usage: true,
-      },
-    }),
-    signal,
-    // A redirect could carry the key and the conversation to another host.
-    redirect: 'error',
-    // Bun's own five-minute silence limit would end a slow reasoner; `Deadlines` decides.
-    timeout: false,
-  } as RequestInit)
-}
-
-function readerOf(response: Response): ReadableStreamDefaultReader<Uint8Array> {
-  const type = response.headers.get('content-type') ?? 'text/event-stream'
-  if (!response.body || !/event-stream/i.test(type)) {
-    void response.body?.cancel().catch(() => {})
-    throw new AppError('UPSTREAM_ERROR', `The model provider answered with ${type.split(';')[0]} instead of a stream`)
-  }
-  return response.body.getReader()
-}
-
-/** Bytes in, events out. Ends normally only after `[DONE]` or a finish reason: anything else is a cut stream. */
-async function* read(body: ReadableStreamDefaultReader<Uint8Array>, deadlines: Deadlines): AsyncGenerator<ChatEvent> {
-  const chunks = new Chunks()
-  const decoder = new TextDecoder()
-  while (!chunks.done) {
-    const { value, done } = await body.read()
-    if (done) break
-    deadlines.progress()
-    chunks.feed(decoder.decode(value, { stream: true }))
-    if (chunks.events.length === 0) continue
-    deadlines.talking()
-    for (const event of chunks.take()) yield event
-  }
-  if (chunks.done) return
-  const complete = chunks.finished
-  try {
-    // Some providers leave out the empty line after their last frame.
-    chunks.feed(`${decoder.decode()}\n\n`)
-    for (const event of chunks.take()) yield event
-  } catch (error) {
-    // Half a frame of what may follow a complete answer does not make it incomplete.
-    if (!complete) throw error
-  }
-  if (!chunks.done && !chunks.finished) {
-    throw new AppError('UPSTREAM_ERROR', 'The model provider broke off before its answer was complete')
-  }
-}
+/** The well-known services that there is a key for. @param keys by the names of their variables. */
+export const services = (keys: Record<string, string>, timeouts: Timeouts): Provider[] =>
+  WELL_KNOWN.flatMap(({ name, baseUrl, key }) => {
+    const apiKey = key && keys[key]
+    return apiKey ? [openAiCompatible({ name, baseUrl, apiKey, timeouts })] : []
+  })
 
 function toModels(body: unknown, ownedBy: string): ModelInfo[] {
   const list = typeof body === 'object' && body !== null && 'data' in body ? body.data : undefined
@@ -154,6 +114,7 @@ function toModels(body: unknown, ownedBy: string): ModelInfo[] {
         id: item.id,
         ownedBy: 'owned_by' in item && typeof item.owned_by === 'string' ? item.owned_by : ownedBy,
         created: 'created' in item && typeof item.created === 'number' ? item.created : 0,
+        facts: listedFacts({ ...item }),
       },
     ]
   })

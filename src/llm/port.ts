@@ -1,3 +1,5 @@
+import type { ModelFacts } from './facts'
+
 /** A message as the OpenAI Chat Completions API writes it. Keys we do not know are kept as they are. */
 export interface ChatMessage {
   role: string
@@ -12,6 +14,10 @@ export interface ChatRequest {
   params: Record<string, unknown>
   /** The caller's own key at the provider; used in place of the server's. */
   apiKey?: string | undefined
+  /** Who asks: for allow-lists and splits that stick to a person. Never sent to a provider. */
+  caller?: { tenantId: string; userId: string } | undefined
+  /** Whether the answer may begin anew when it broke off in the middle; default: it may. See `{ type: 'restart' }`. */
+  mayRestart?: boolean | undefined
 }
 
 /** One step of one choice. `delta` is OpenAI's delta object with whatever the provider put into it. */
@@ -38,9 +44,28 @@ export type ChatEvent =
   | string
   | ChoiceDelta
   | { type: 'finish'; index: number; reason: string }
-  | { type: 'usage'; usage: Usage }
+  | {
+      type: 'usage'
+      usage: Usage
+      /** Nano-dollars; null or absent while nobody has said what this model costs. */
+      costNanos?: bigint | null
+    }
   /** Facts about the answer as a whole: `model` that really answered, `system_fingerprint`, `service_tier`, … */
   | { type: 'meta'; fields: Record<string, unknown> }
+  /** Who answers: before the first piece, and again when another one takes over. */
+  | ServedBy
+  /** All pieces so far are void: the answer begins anew, by somebody else. */
+  | { type: 'restart' }
+
+export interface ServedBy {
+  type: 'served'
+  /** For logs, metrics and the run's row. */
+  provider: string
+  /** The provider's own word for the model. */
+  model: string
+  /** Which arm of an A/B split this is. */
+  variant?: string | undefined
+}
 
 /** Something that answers. Failover, breaker and caches are ChatModels that wrap a ChatModel. */
 export interface ChatModel {
@@ -53,11 +78,30 @@ export interface ChatModel {
   stream(request: ChatRequest, signal: AbortSignal): AsyncIterable<ChatEvent>
 }
 
+/** What is to become vectors, in the words of the OpenAI Embeddings API. */
+export interface EmbedRequest {
+  model: string
+  /** Texts, or each text as the model's tokens. */
+  input: string[] | number[][]
+  /** `dimensions`, `encoding_format`, `user`, … */
+  params: Record<string, unknown>
+  /** The caller's own key at the provider; used in place of the server's. */
+  apiKey?: string | undefined
+}
+
+export interface Embedded {
+  /** One for each input, in that order: numbers, or 32-bit floats (little-endian) as base64. */
+  vectors: (number[] | string)[]
+  usage: { prompt_tokens: number; total_tokens: number }
+}
+
 export interface ModelInfo {
   id: string
   ownedBy: string
   /** Unix seconds, when the provider says. */
   created: number
+  /** What else its list says of it. */
+  facts?: ModelFacts | undefined
 }
 
 /** A provider: it answers and it knows which models it has. */
@@ -68,6 +112,12 @@ export interface Provider extends ChatModel {
   readonly listsAll: boolean
   /** Whether people have keys of their own here (LiteLLM). A key is never sent to a provider that does not. */
   readonly personalKeys: boolean
+  /** Where it is, for what is known of services by their address. */
+  readonly baseUrl?: string | undefined
+  /** Whether this model goes on from an assistant message at the end of the conversation; default: no. */
+  prefills?(model: string): boolean
+  /** Makes vectors of texts; absent where the API has no such thing. @throws AppError as `stream` does. */
+  embed?(request: EmbedRequest, signal: AbortSignal): Promise<Embedded>
   /** Nano-dollars that an answer costs, or null while nobody has said. */
   cost(usage: Usage): bigint | null
   /**
@@ -80,4 +130,6 @@ export interface Provider extends ChatModel {
    * @throws AppError UPSTREAM_*
    */
   ping?(signal: AbortSignal): Promise<void>
+  /** What it knows of its models, by their names, when it tells apart from its list. @throws AppError UPSTREAM_* */
+  details?(signal: AbortSignal): Promise<Map<string, ModelFacts>>
 }

@@ -36,6 +36,14 @@ export const sampling = {
   temperature: t.Optional(t.Nullable(t.Number({ minimum: 0, maximum: 2 }))),
   max_tokens: t.Optional(t.Nullable(t.Integer({ minimum: 1, description: 'Tokens the answer may have' }))),
   stream: t.Optional(t.Nullable(t.Boolean())),
+  server_tools: t.Optional(
+    t.Nullable(
+      t.Boolean({
+        description:
+          'Whether the model may use the tools of this server. Default: with `message` yes, with `messages` no',
+      }),
+    ),
+  ),
 }
 
 export const messageJson = (m: PlacedMessage) => ({

@@ -169,5 +169,5 @@ export const docs = ({ version }: { version: string }) => {
 const DESCRIPTION = `One server between chat frontends and language models.
 
 Successful answers are \`{ "success": true, "data": … }\`, failures \`{ "success": false, "error": { message, code, details, request_id } }\`.
-Compatible surfaces (OpenAI's under \`/v1/chat/completions\` and \`/v1/models\`, the account endpoints under \`/api/v1\`) answer in their own shapes.
+Compatible surfaces (OpenAI's under \`/v1/chat/completions\`, \`/v1/responses\`, \`/v1/embeddings\` and \`/v1/models\`, the account endpoints under \`/api/v1\`) answer in their own shapes.
 Lists are pages: \`?page=1&limit=20\`, \`limit\` at most 100. Times are ISO 8601 in UTC, ids are UUIDs.`

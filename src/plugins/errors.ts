@@ -11,6 +11,7 @@ export interface ErrorsOptions {
 
 export interface Encoded {
   status: number
+  /** Sent as JSON; a string as plain text. */
   body: unknown
 }
 
@@ -32,7 +33,10 @@ export const errors = ({ dialect, onError }: ErrorsOptions) =>
       if (failure.retryAfter !== undefined) set.headers['retry-after'] = String(failure.retryAfter)
       if (failure.code === 'UNAUTHORIZED') set.headers['www-authenticate'] = 'Bearer'
       // A ready `Response`: on the way of an unknown route, a plain object would be lost.
-      return Response.json(encoded.body, { status: encoded.status })
+      const { body: said, status } = encoded
+      if (typeof said !== 'string') return Response.json(said, { status })
+      const headers = { 'content-type': 'text/plain; charset=utf-8', 'x-error-code': failure.code }
+      return new Response(said, { status, headers })
     },
   )
 

@@ -7,6 +7,7 @@ import { describe } from './docs'
 /** Everything that is counted. Names follow the system this one replaces, so that its dashboards go on working. */
 export class Metrics {
   readonly registry = new Registry()
+  private openBreakers: () => Map<string, number> = () => new Map()
   private readonly requests = this.register(
     new Counter({
       name: 'http_requests_total',
@@ -34,7 +35,7 @@ export class Metrics {
   private readonly streams = this.register(
     new Counter({
       name: 'streaming_requests_total',
-      help: 'Answers by provider and how they ended: completed, aborted, or an error code',
+      help: 'Answers by the provider that was asked last and how they ended: completed, aborted, or an error code',
       labelNames: ['provider', 'outcome'],
       registers: [],
     }),
@@ -49,6 +50,30 @@ export class Metrics {
     }),
   )
 
+  private readonly attempts = this.register(
+    new Counter({
+      name: 'llm_attempts_total',
+      help: 'Requests to providers and how they ended: completed, aborted, or an error code. An answer may take several',
+      labelNames: ['provider', 'outcome'],
+      registers: [],
+    }),
+  )
+  private readonly failovers = this.register(
+    new Counter({
+      name: 'llm_failovers_total',
+      help: 'Answers that went on with another deployment, before or after the first piece',
+      labelNames: ['from', 'to', 'when'],
+      registers: [],
+    }),
+  )
+  private readonly breakers = this.register(
+    new Gauge({
+      name: 'llm_breaker_open',
+      help: 'Models left alone after failures, by provider',
+      labelNames: ['provider'],
+      registers: [],
+    }),
+  )
   private readonly waiting = this.register(
     new Gauge({
       name: 'answers_waiting_gauge',
@@ -96,6 +121,25 @@ export class Metrics {
     this.streams.inc({ provider, outcome })
   }
 
+  attempted(provider: string, outcome: string): void {
+    this.attempts.inc({ provider, outcome })
+  }
+
+  failedOver(from: string, to: string, when: 'before' | 'after'): void {
+    this.failovers.inc({ from, to, when })
+  }
+
+  /** @param open how many are open now, by provider; asked when the metrics are. */
+  watchBreakers(open: () => Map<string, number>): void {
+    this.openBreakers = open
+  }
+
+  /** In Prometheus's text format. */
+  text(): Promise<string> {
+    for (const [provider, count] of this.openBreakers()) this.breakers.set({ provider }, count)
+    return this.registry.metrics()
+  }
+
   private register<T extends Counter | Gauge | Histogram>(metric: T): T {
     this.registry.registerMetric(metric)
     return metric
@@ -110,7 +154,7 @@ export const metrics = (metrics: Metrics, { token }: { token: string | undefined
       if (token && headers.authorization !== `Bearer ${token}`) {
         throw new AppError('UNAUTHORIZED', 'Send METRICS_TOKEN as a bearer token')
       }
-      const text = await metrics.registry.metrics()
+      const text = await metrics.text()
       return new Response(text, {
         headers: { 'content-type': metrics.registry.contentType },
       })

@@ -7,6 +7,11 @@ export interface RunStarted {
   fields: Record<string, unknown>
 }
 
+/** All text of the answer so far is void: it begins anew. The numbers go on, and the first event stays true. */
+export interface RunRestarted {
+  type: 'restart'
+}
+
 /** What became known only by saving the answer. */
 type SavedFields = Record<string, unknown>
 
@@ -30,7 +35,7 @@ export type RunEnded =
     }
 
 /** The events of a run, numbered from 1 without gaps. A bare string is a piece of choice 0's text. */
-export type RunEvent = string | RunStarted | ChoiceDelta | RunEnded
+export type RunEvent = string | RunStarted | ChoiceDelta | RunRestarted | RunEnded
 
 /** Events `seq`, `seq + 1`, … as they became available together. Never empty. */
 export interface RunBatch {

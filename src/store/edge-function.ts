@@ -90,11 +90,12 @@ const noBulk = absent('Many conversations at once need a database of this server
 const accounts: AccountStore = {
   async adopt({ id, tenantId, email, name, subject }): Promise<User | undefined> {
     if (id !== subject?.toLowerCase()) return undefined
-    return { userId: id, tenantId, email, name, litellmKey: null, createdAt: null }
+    return { userId: id, tenantId, email, name, role: 'user', litellmKey: null, createdAt: null }
   },
   create: noAccounts,
   findByEmail: noAccounts,
   setPasswordHash: noAccounts,
+  setRole: noAccounts,
   openSession: noAccounts,
   rotate: noAccounts,
   findBySession: async () => undefined,

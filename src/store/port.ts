@@ -1,8 +1,8 @@
 import type { Day } from '../lib/days'
 import type { Snippet } from '../lib/snippet'
-import type { FeedbackKind, MessageStatus, RunStatus } from './schema'
+import type { FeedbackKind, MessageStatus, Role, RunStatus } from './schema'
 
-export type { FeedbackKind, MessageStatus, RunStatus }
+export type { FeedbackKind, MessageStatus, Role, RunStatus }
 
 /** Whose rows a call may see. Someone else's row does not exist for it. */
 export interface Owner {
@@ -22,6 +22,7 @@ export interface Caller {
 export interface User extends Owner {
   email: string | null
   name: string
+  role: Role
   /** The person's own key at the LiteLLM proxy; never leaves the server. */
   litellmKey: string | null
   /** Null where somebody else keeps accounts and does not say. */
@@ -61,6 +62,7 @@ export interface AccountStore {
   /** For sign-in by password: our own accounts only; disabled ones are not found. */
   findByEmail(email: string): Promise<{ user: User; passwordHash: string } | undefined>
   setPasswordHash(userId: string, hash: string): Promise<void>
+  setRole(userId: string, role: Role): Promise<void>
   openSession(session: NewSession): Promise<void>
   /** The user of a live session, or undefined when the session ended or the user is disabled. */
   findBySession(sessionId: string, at: Date): Promise<User | undefined>
@@ -272,6 +274,8 @@ export interface ConversationStore {
     page: { page: number; limit: number },
   ): Promise<{ conversation: Conversation; branches: Branch[]; items: PlacedMessage[]; total: number } | undefined>
   stats(owner: Owner, id: string): Promise<ConversationStats | undefined>
+  /** Adds facts to what is kept beside a message. @returns false when it is not the owner's. */
+  annotate(owner: Owner, messageId: string, metadata: Record<string, unknown>): Promise<boolean>
   /** @returns undefined when it is not the owner's; `stale` with the current state when `rev` is given and differs. */
   update(
     owner: Owner,
@@ -378,6 +382,8 @@ export interface BeginTurn {
   /** Written before the answer, in order; empty when an answer is made again. */
   messages: NewMessage[]
   answerId: string
+  /** Kept beside the answer, see `Message.metadata`. Not kept by the Edge Function. */
+  metadata?: Record<string, unknown> | undefined
   /** Used when the turn opens a new branch. */
   branchId: string
   branchName?: string | undefined
@@ -422,8 +428,10 @@ export interface FinishTurn {
   lastSeq: number
   error: Record<string, unknown> | null
   answer: Pick<Message, 'content' | 'extra' | 'status' | 'finishReason' | 'usage' | 'costNanos'>
+  /** For the message, beside the answer: `variant`, the arm of an A/B test. Not kept by the Edge Function. */
+  metadata?: Record<string, unknown> | undefined
   /** Which provider answered, and milliseconds from the beginning to the first piece and to the end. */
-  timing?: { provider: string; firstTokenMs: number | null; latencyMs: number } | undefined
+  timing?: { provider: string | null; firstTokenMs: number | null; latencyMs: number } | undefined
   at: Date
 }
 
@@ -458,13 +466,23 @@ export interface Run {
   finishedAt: Date | null
 }
 
+/** What a running answer has said since the piece before. */
+export interface Piece {
+  runId: string
+  /** Number of the last event that is in it. */
+  seq: number
+  text: string
+  /** The answer began anew: the pieces before this one are void. */
+  anew?: boolean | undefined
+}
+
 export interface TurnStore {
   /** One transaction: the new messages, the answer's node, the run, the branch and the active leaf. */
   begin(owner: Owner, turn: BeginTurn): Promise<BeginResult>
   /** One transaction: final text, usage, cost, run. Finishing twice changes nothing. */
   finish(turn: FinishTurn): Promise<Kept>
   /** Keeps what running answers have said since the last call. All of them in one statement. */
-  checkpoint(pieces: { runId: string; seq: number; text: string }[]): Promise<void>
+  checkpoint(pieces: Piece[]): Promise<void>
 }
 
 export interface RunStore {

@@ -35,6 +35,9 @@ export const tenants = pgTable('tenants', {
   createdAt: instant('created_at').notNull(),
 })
 
+/** `admin`: of their tenant. `owner`: of the installation, and so of every tenant. */
+export type Role = 'user' | 'admin' | 'owner'
+
 export const users = pgTable(
   'users',
   {
@@ -52,6 +55,7 @@ export const users = pgTable(
     subject: text('subject'),
     /** The person's own key at the LiteLLM proxy. Secret. */
     litellmKey: text('litellm_key'),
+    role: text('role').$type<Role>().notNull().default('user'),
     disabledAt: instant('disabled_at'),
     createdAt: instant('created_at').notNull(),
     updatedAt: instant('updated_at').notNull(),

@@ -51,6 +51,7 @@ ALTER TABLE "messages" ADD COLUMN "branch_id" uuid;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "metadata" jsonb;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "changed" "xid8" DEFAULT pg_current_xact_id() NOT NULL;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "search" "tsvector" GENERATED ALWAYS AS (search_words(user_id, content)) STORED;--> statement-breakpoint
+ALTER TABLE "users" ADD COLUMN "role" text DEFAULT 'user' NOT NULL;--> statement-breakpoint
 ALTER TABLE "runs" ADD COLUMN "provider" text;--> statement-breakpoint
 ALTER TABLE "runs" ADD COLUMN "first_token_ms" integer;--> statement-breakpoint
 ALTER TABLE "runs" ADD COLUMN "latency_ms" integer;--> statement-breakpoint
@@ -320,4 +321,4 @@ revoke execute on function public.save_answer from public, anon, authenticated;
 
 create schema if not exists drizzle;
 create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint);
-insert into drizzle.__drizzle_migrations (hash, created_at) values ('267326271afc8f26312919eaceb152c3ee28a20c6e177720aecb7c415169aa14', 1795275985629);
+insert into drizzle.__drizzle_migrations (hash, created_at) values ('88bf50285f28f6cf7976cc15a34e7477ed08e718919c707ae395385c0d14ccb6', 1795275985629);

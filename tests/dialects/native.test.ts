@@ -82,6 +82,13 @@ describe('the native stream', () => {
     ])
   })
 
+  test('takes back the text of an answer that begins anew, in a numbered event of its own', () => {
+    expect(encode(['Hel', { type: 'restart' }, 'Good day'], 2).slice(1)).toEqual([
+      { id: '3', event: 'restart', data: { restart: { after: 1 } } },
+      { id: '4', event: undefined, data: { ...base, choices: choice({ content: 'Good day' }) } },
+    ])
+  })
+
   test('tells a reader to begin again in an event of its own', () => {
     expect(parse(restartFrame())).toEqual([{ id: '0', event: 'restart', data: { restart: { after: 0 } } }])
   })

@@ -51,6 +51,15 @@ describe('the Observatory stream', () => {
     expect(encode([done], { messageId: null })).toMatchObject([{ data: { message_id: null } }])
   })
 
+  test('ends in an error when the answer begins anew, for nobody could take back what was shown', () => {
+    const events: RunEvent[] = ['half', { type: 'restart' }, 'whole', done]
+    expect(encode(events)).toEqual([
+      { id: `${RUN}:1`, data: { content: 'half', done: false } },
+      { id: `${RUN}:2`, data: { error: expect.stringContaining('begins the answer anew'), done: true } },
+    ])
+    expect(encode(events, { endOnly: true })).toEqual([{ id: `${RUN}:4`, data: end }])
+  })
+
   test('says what went wrong, and that this was all', () => {
     const error = errorBody(new AppError('UPSTREAM_ERROR', 'The provider broke off'), 'r')
     expect(encode(['half', { type: 'error', error }])).toEqual([

@@ -181,6 +181,56 @@ describe('a stored stream', () => {
   })
 })
 
+describe('an answer that begins anew', () => {
+  const RESTART = { type: 'restart' } as const
+  const [START, , ENDED] = RUN as [RunEvent, RunEvent, RunEvent]
+  const WHOLE: RunEvent[] = [START, 'Hel', RESTART, 'Good day', ENDED]
+  const PLAIN = { header: HEADER, includeUsage: false }
+  const chunk = { ...base, choices: [], restart: true }
+
+  test('ends a stateless stream with an error, unless its client can take it', async () => {
+    const told = await frames(says('Hel', RESTART, 'Good day', STOP))
+    expect(told.slice(0, 2)).toEqual([
+      { ...base, ...one(ROLE) },
+      { ...base, ...one({ content: 'Hel' }) },
+    ])
+    expect(told.slice(2)).toMatchObject([{ error: { type: 'server_error', param: null } }])
+    const allowed = openAiFrames(says('Hel', RESTART, 'Good day', STOP), { ...PLAIN, restarts: true })
+    const text = (await Array.fromAsync(allowed)).join('')
+    expect(parse(text).map(({ data }) => data)).toEqual([
+      { ...base, ...one(ROLE) },
+      { ...base, ...one({ content: 'Hel' }) },
+      chunk,
+      { ...base, ...one(ROLE) },
+      { ...base, ...one({ content: 'Good day' }) },
+      { ...base, ...one({}, 'stop') },
+      '[DONE]',
+    ])
+  })
+
+  test('ends a stored stream with a numbered error and nothing after it, unless its client can take it', () => {
+    const encode = openAiRunFrames(PLAIN)
+    const told = parse(encode({ seq: 1, events: WHOLE }) + encode({ seq: 6, events: ['more'] }))
+    expect(told.map(({ id }) => id)).toEqual(['1', '2', '3'])
+    expect(told[2]?.data).toMatchObject({ error: { type: 'server_error' } })
+    const allowed = parse(openAiRunFrames({ ...PLAIN, restarts: true })({ seq: 1, events: WHOLE }))
+    expect(allowed[2]).toEqual({ id: '3', data: chunk })
+    expect(allowed.at(-1)?.data).toBe('[DONE]')
+  })
+
+  test('is, in one piece, only what came last', async () => {
+    const whole = await openAiCompletion(says('Hel', RESTART, 'Good day', STOP), HEADER)
+    expect(whole.choices).toMatchObject([{ message: { content: 'Good day' } }])
+    const batch = async function* (): AsyncGenerator<RunBatch> {
+      yield { seq: 1, events: WHOLE }
+    }
+    expect(await runCompletion(batch(), HEADER)).toMatchObject({
+      choices: [{ message: { content: 'Good day' } }],
+      ...IDS,
+    })
+  })
+})
+
 describe('an answer in one piece', () => {
   const message = { role: 'assistant', content: 'Hello', refusal: null }
 

@@ -28,9 +28,29 @@ export async function aiSdkSuite(setup: Setup): Promise<void> {
   const model = (name: string) => openai.chat(name)
   await answers(model, setup)
   await failures(model, setup)
+  if (!setup.proxyOnly) await byResponses((name) => openai.responses(name))
 }
 
 type Models = (name: string) => LanguageModel
+
+/** What the provider does unless told otherwise: the Responses API, which it sends references to items of before. */
+async function byResponses(model: Models): Promise<void> {
+  const { check } = checksFor('ai-sdk responses', false)
+  await check('streams a text with usage', async () => {
+    const { textStream, usage } = streamText({ model: model('echo'), prompt: 'one two three', ...QUIET })
+    assert.equal((await Array.fromAsync(textStream)).join(''), 'one two three')
+    assert.equal((await usage).outputTokens, 3)
+  })
+  await check('runs a tool and goes on with its result', async () => {
+    const { text, steps } = await generateText({ model: model('tools'), ...TOOL_LOOP })
+    assert.equal(steps.length, 2)
+    assert.match(text, /^The tool said: .*sunny in Paris/)
+  })
+  await check('streams thoughts apart from the text', async () => {
+    const { text, reasoningText } = streamText({ model: model('reasoning'), prompt: 'hi', ...QUIET })
+    assert.deepEqual([await text, await reasoningText], ['The answer is 42.', 'Six times seven.'])
+  })
+}
 
 async function answers(model: Models, { proxyOnly }: Setup): Promise<void> {
   const { check } = checksFor('ai-sdk', proxyOnly)

@@ -39,7 +39,8 @@ async function nativeApi({ target, provider, proxyOnly }: Setup): Promise<void> 
     assert.equal(last.usage?.prompt_tokens, 3)
     assert.equal(last.usage?.completion_tokens, 3)
     // Null says that the price is not known: never silently zero.
-    assert.equal(last.cost_usd, null)
+    // LiteLLM tells what its models cost.
+    assert.ok(Number(last.cost_usd) > 0, String(last.cost_usd))
     assert.equal(done, true)
   })
   await check('answers in one piece', async () => {

@@ -221,6 +221,35 @@ def _():
     provider_closes(before)
 
 
+def responds(**more):
+    return client.responses.create(**{"model": "echo", "input": "one two three", **more})
+
+
+@check("makes a response, goes on from it and reads it again", ours=True)
+def _():
+    first = responds()
+    equal((first.status, first.output_text), ("completed", "one two three"))
+    then = responds(model="reasoning", previous_response_id=first.id)
+    equal(client.responses.retrieve(then.id).output_text, "The answer is 42.")
+
+
+@check("streams a response, and takes it up where it was cut", ours=True)
+def _():
+    events = []
+    for event in responds(model="brief-50", background=True, stream=True):
+        events.append(event)
+        if len(events) == 10:
+            break
+    events += client.responses.retrieve(events[0].response.id, stream=True, starting_after=9)
+    equal([event.sequence_number for event in events], list(range(len(events))))
+    equal(events[-1].response.status, "completed")
+
+
+@check("makes vectors", ours=True)
+def _():
+    equal(client.embeddings.create(model="embed", input="abc").data[0].embedding, [3, 0])
+
+
 for name, ours, body in CHECKS:
     line = {"name": name}
     if ours and PROXY_ONLY:

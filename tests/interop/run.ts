@@ -10,11 +10,15 @@ import { startFakeProvider } from '../support/fake-provider'
 import { installIfMissing } from '../support/install'
 import { startPostgres, type TestServer } from '../support/servers'
 import { aiSdkSuite } from './ai-sdk'
+import { aiSdkUiSuite } from './ai-sdk-ui'
+import { anthropicSuite } from './anthropic-js'
 import { closing, halt, report, say } from './checks'
 import { stopChildren } from './children'
 import { conversationSuite } from './conversations'
+import { langchainSuite } from './langchain'
 import { MASTER_KEY, startLiteLlm } from './litellm'
 import { openAiSuite } from './openai-js'
+import { openAiResponsesSuite } from './openai-js-responses'
 import { openAiPythonSuite } from './openai-python'
 import { preparePython } from './python-env'
 import { startServer, type Target } from './server'
@@ -41,6 +45,11 @@ async function main(): Promise<void> {
     return
   }
   await conversationSuite(setup)
+  await openAiResponsesSuite(setup)
+  await langchainSuite(setup)
+  say('start two servers more, on a provider of each kind')
+  await anthropicSuite(provider, folder)
+  await aiSdkUiSuite(setup)
   say('start a Supabase project, and this server with the settings of its predecessor')
   await supabaseSuite(setup, { litellmUrl, databaseUrl: postgres.url, folder })
 }

@@ -18,7 +18,11 @@ export type Setup = {
 }
 
 /** On the database of `databaseUrl`, with LiteLLM as its provider: nothing but settings. */
-export async function startServer(litellmUrl: string, databaseUrl: string, folder: string): Promise<Target> {
+export const startServer = (litellmUrl: string, databaseUrl: string, folder: string): Promise<Target> =>
+  startServerWith({ DATABASE_URL: databaseUrl, LITELLM_URL: litellmUrl, LITELLM_MASTER_KEY: MASTER_KEY }, folder)
+
+/** @param folder for its data and its log, one server each. */
+export async function startServerWith(settings: Record<string, string>, folder: string): Promise<Target> {
   const port = await freePort()
   const child = startChild({
     name: 'server',
@@ -26,12 +30,10 @@ export async function startServer(litellmUrl: string, databaseUrl: string, folde
     env: plainEnv({
       PORT: String(port),
       DATA_DIR: join(folder, 'data'),
-      DATABASE_URL: databaseUrl,
-      LITELLM_URL: litellmUrl,
-      LITELLM_MASTER_KEY: MASTER_KEY,
       NODE_ENV: 'test',
       LOG_LEVEL: 'warn',
       BUN_CONFIG_MAX_HTTP_REQUESTS: '65535',
+      ...settings,
     }),
     cwd: ROOT,
     logDir: folder,

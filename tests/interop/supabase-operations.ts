@@ -37,7 +37,7 @@ export async function supabaseOperations({ proxyOnly }: Setup, project: Project)
   await check('has the documentation where it was', async () => assert.equal((await get('/docs')).status, 200))
   await check('uses the master key for nothing that is paid for', () => {
     const calls = litellm.credentials.filter(({ token }) => token === MASTER_KEY).map(({ call }) => call)
-    assert.deepEqual([...new Set(calls)], ['GET /models'])
+    assert.deepEqual([...new Set(calls)], ['GET /models', 'GET /model/info'])
     return Promise.resolve()
   })
   await check('reads profiles in the name of their owners only', () => {

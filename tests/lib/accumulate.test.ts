@@ -24,6 +24,18 @@ test('has a choice with no content when nothing was said', () => {
   ])
 })
 
+test('forgets what was before a restart, and does not know who answers', () => {
+  const served: ChatEvent = { type: 'served', provider: 'p', model: 'm' }
+  const meta: ChatEvent = { type: 'meta', fields: { system_fingerprint: 'old' } }
+  const usage = { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
+  const before = [served, meta, 'Hel', delta({ tool_calls: [{ index: 0, id: 'x' }] }), delta({ content: 'b' }, 1)]
+  const answer = collect([...before, { type: 'usage', usage }, { type: 'restart' }, served, 'Good', ' day'])
+  expect(answer.choices()).toEqual([
+    { index: 0, message: { role: 'assistant', content: 'Good day' }, finishReason: null, logprobs: null },
+  ])
+  expect([answer.usage, answer.meta]).toEqual([null, {}])
+})
+
 test('puts a text together however it was cut, and whichever way its pieces came', () => {
   fc.assert(
     fc.property(fc.string(), cuts, fc.infiniteStream(fc.boolean()), (text, places, bare) => {

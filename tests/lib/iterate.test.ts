@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { mapIterator, primed } from '../../src/lib/iterate'
+import { endWhen, mapIterator, primed } from '../../src/lib/iterate'
 
 /** A source that gives what it is told to, when it is told to, and remembers that its reader left. */
 function source<T>() {
@@ -101,5 +101,24 @@ test('tells the source that the reader left', async () => {
   give(1)
   const whole = await primed(iterator, NEVER)
   await whole.return?.()
+  expect(state.returned).toBe(1)
+})
+
+test('ends after the value that was said to be the last, and lets the source go', async () => {
+  const { iterator, give, state } = source<number>()
+  let over = false
+  const values = endWhen(iterator, () => over)
+  give(1)
+  expect(await values.next()).toEqual({ done: false, value: 1 })
+  over = true
+  expect(await values.next()).toMatchObject({ done: true })
+  expect(state.returned).toBe(1)
+})
+
+test('lets the source go at once when the reader leaves before the last value', async () => {
+  const { iterator, state } = source<number>()
+  const values = endWhen(iterator, () => false)
+  void values.next()
+  await values.return?.()
   expect(state.returned).toBe(1)
 })

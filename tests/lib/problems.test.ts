@@ -56,6 +56,12 @@ test('says what a text of a query has to be, and which fields there are', () => 
   })
 })
 
+test('says what a pattern means, where the schema has words for it', () => {
+  const schema = { pattern: '^[a-z]$', 'x-must': 'must be a letter' }
+  const message = "Expected string to match '^[a-z]$'"
+  expect(validationError('body', [{ path: '/a', message, schema }]).message).toBe('a: must be a letter')
+})
+
 test('says what a value that may be null has to be otherwise', () => {
   const nullable = (schema: object) => ({ anyOf: [schema, { type: 'null' }] })
   const message = 'Expected union value'

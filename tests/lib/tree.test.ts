@@ -116,3 +116,18 @@ describe('the common prefix', () => {
     expect(commonPrefix([{ role: 'user', content: null, tool_calls }], path)).toBe(0)
   })
 })
+
+test('signed reasoning goes back to the model that signed it, other reasoning does not', () => {
+  const reasoning_details = [{ type: 'thinking', signature: 's' }]
+  const extra = { reasoning_content: 'Hm', reasoning_details }
+  expect(toChatMessage({ role: 'assistant', content: 'yes', extra })).toEqual({
+    role: 'assistant',
+    content: 'yes',
+    ...extra,
+  })
+  const unsigned = { reasoning_content: 'Hm' }
+  expect(toChatMessage({ role: 'assistant', content: 'yes', extra: unsigned })).toEqual({
+    role: 'assistant',
+    content: 'yes',
+  })
+})

@@ -104,6 +104,21 @@ describe('a stream', () => {
     expect([chunks.finished, chunks.done]).toEqual([false, false])
     chunks.feed(finish())
     expect([chunks.finished, chunks.done]).toEqual([true, false])
+    chunks.feed(delta({ content: 'b' }))
+    expect(chunks.finished).toBe(false)
+  })
+
+  test('is finished when each of its choices is', () => {
+    const chunks = new Chunks()
+    for (const piece of [delta({ content: 'a' }), delta({ content: 'b' }, 1), finish()]) chunks.feed(piece)
+    expect(chunks.finished).toBe(false)
+    chunks.feed(finish('length', 1))
+    expect(chunks.finished).toBe(true)
+  })
+
+  test('says once what it is told twice: why it ended', () => {
+    const { events } = read([delta({ content: 'a' }), finish(), finish(), DONE])
+    expect(events.slice(1)).toEqual(['a', { type: 'finish', index: 0, reason: 'stop' }])
   })
 })
 

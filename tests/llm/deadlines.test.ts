@@ -38,6 +38,22 @@ describe('a request', () => {
     return expectTimeout(deadlines, /silent for 0.05 s/)
   })
 
+  test('that has said its last word is not waited for much longer', async () => {
+    const deadlines = watch({ idle: 40 })
+    deadlines.connected()
+    deadlines.talking()
+    deadlines.ending()
+    await expectTimeout(deadlines, /silent for 0.04 s/)
+    const patient = watch({ idle: FAR })
+    patient.connected()
+    patient.talking()
+    const begun = performance.now()
+    patient.ending()
+    await end(patient)
+    patient.done()
+    expect(performance.now() - begun).toBeLessThan(8000)
+  })
+
   test('that goes on for ever ends at the total limit, however steadily it talks', () => {
     const deadlines = watch({ idle: 1000, total: 100 })
     deadlines.connected()

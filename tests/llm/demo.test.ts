@@ -49,7 +49,7 @@ test.each(['max_tokens', 'max_completion_tokens'])('keeps to %s', async (param) 
 })
 
 test('has one model, and says that there is no other', async () => {
-  expect(await demo.models(never())).toEqual([{ id: DEMO_MODEL, ownedBy: 'demo', created: 0 }])
+  expect(await demo.models(never())).toMatchObject([{ id: DEMO_MODEL, ownedBy: 'demo', created: 0 }])
   expect(demo.listsAll).toBe(true)
 })
 

@@ -10,7 +10,13 @@ let stranger: string
 
 beforeAll(async () => {
   provider = startFakeProvider()
-  app = await testApp({ OPENAI_BASE_URL: provider.url, OPENAI_API_KEY: 'sk-test', DEFAULT_MODEL: 'echo' })
+  app = await testApp({
+    OPENAI_BASE_URL: provider.url,
+    OPENAI_API_KEY: 'sk-test',
+    DEFAULT_MODEL: 'echo',
+    ADMIN_EMAIL: 'Owner@example.com',
+    ADMIN_PASSWORD: 'correct horse battery',
+  })
   token = (await app.signUp()).token
   stranger = (await app.signUp()).token
 })
@@ -121,12 +127,23 @@ describe('feedback', () => {
     expect(snapshot).toMatchObject({ status: 'stopped' })
   })
 
-  test('by model, of a tenant', async () => {
-    const { tenantId } = (await app.services.accounts.identify(token)) ?? { tenantId: '' }
-    const period = { from: new Date(0), to: new Date(Date.now() + 1000) }
-    const models = await app.services.feedback.byModel(tenantId, period)
-    expect(models.find(({ model }) => model === 'echo')).toMatchObject({ thumbs_up: expect.any(Number) })
-    expect(await app.services.feedback.byModel(crypto.randomUUID(), period)).toEqual([])
+  test('by model, of a tenant, for its administrators', async () => {
+    const { message_id } = await say({})
+    await give(message_id, { kind: 'thumbs_up', rating: 4 })
+    const ask = (query = '', as = token) => app.call(`/v1/admin/feedback${query}`, { token: as })
+    const refused = await ask()
+    expect(refused.status).toBe(403)
+    expect((await refused.json()).error.message).toBe('This is for administrators')
+    const login = { email: 'owner@example.com', password: 'correct horse battery' }
+    const { tokens } = await (await app.call('/api/v1/auth/login', { json: login })).json()
+    const owner = tokens.access_token
+    const { models } = (await (await ask('', owner)).json()).data
+    const echo = models.find(({ model }: { model: string }) => model === 'echo')
+    expect(echo.thumbs_up).toBeGreaterThan(0)
+    expect(echo.mean_rating).toBeWithin(1, 6)
+    const past = (await (await ask('?to=2020-01-31T00:00:00Z', owner)).json()).data
+    expect(past).toEqual({ from: '2020-01-01T00:00:00.000Z', to: '2020-01-31T00:00:00.000Z', models: [] })
+    expect((await ask('?from=yesterday', owner)).status).toBe(422)
   })
 })
 

@@ -36,7 +36,7 @@ const RICH = {
     { role: 'system', content: 'Be brief', name: 'boss' },
     user([
       { type: 'text', text: 'What is this?' },
-      { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA', detail: 'low' } },
+      { type: 'image_url', image_url: { url: 'data:image/png;base64,iVBORw0KGgo=', detail: 'low' } },
     ]),
     {
       role: 'assistant',

@@ -248,7 +248,15 @@ test('goes through the same door as accounts of our own', async () => {
       const claims = await tokens.verify(credential)
       if (!claims) return undefined
       const { subject: userId, email, name } = claims
-      const person = { userId, email, name: name ?? '', tenantId: '', litellmKey: null, createdAt: new Date() }
+      const person = {
+        userId,
+        email,
+        name: name ?? '',
+        tenantId: '',
+        role: 'user' as const,
+        litellmKey: null,
+        createdAt: new Date(),
+      }
       return { ...person, via: 'external' }
     },
   })

@@ -91,6 +91,17 @@ test('saves an answer that was being written when the process died, as far as it
   await second.close()
 })
 
+test('keeps an answer that began anew from there on', () => {
+  const outbox = new Outbox(newFolder())
+  const runId = newId()
+  outbox.begin(runId, 'user', { id: runId })
+  outbox.piece({ runId, seq: 3, text: 'the first' })
+  outbox.piece({ runId, seq: 5, text: 'the sec', anew: true })
+  outbox.piece({ runId, seq: 8, text: 'ond' })
+  expect(outbox.left(new Date()).map(({ row }) => row.content)).toEqual(['the second'])
+  outbox.close()
+})
+
 test('saves once however often a save is heard of or not', async () => {
   const dataDir = newFolder()
   const user = await personOf(supabase)
@@ -124,8 +135,8 @@ test('holds no token and gives back what was put in', () => {
   for (const runId of [writing, sent, gone]) outbox.begin(runId, 'user', { id: runId, content: '' })
   outbox.finish(sent, { id: sent, content: 'all' })
   outbox.remove(gone)
-  outbox.piece(gone, 1, 'of nobody')
-  outbox.piece(writing, 1, 'half')
+  outbox.piece({ runId: gone, seq: 1, text: 'of nobody' })
+  outbox.piece({ runId: writing, seq: 1, text: 'half' })
   const at = new Date('2026-01-01T00:00:00.000Z')
   expect(outbox.left(at)).toEqual([
     {

@@ -133,7 +133,7 @@ function* streamSteps(name: string, args: string[], frames: string[], delayMs: n
     case 'cut-after':
       yield* frames.slice(0, kept)
       // What was written must leave before the reset throws it away.
-      yield { wait: 20 }
+      yield { wait: 100 }
       return yield 'cut'
     case 'half-frame': {
       yield* frames.slice(0, kept)
@@ -190,7 +190,7 @@ function* bodySteps(name: string, body: string, delayMs: number): Generator<Step
       return yield 'silence'
     case 'cut-after':
       yield half
-      yield { wait: 20 }
+      yield { wait: 100 }
       return yield 'cut'
     default:
       yield body

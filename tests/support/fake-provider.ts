@@ -1,6 +1,7 @@
 /**
  * An OpenAI-compatible provider on a free loopback port, for tests: POST /v1/chat/completions (stream or not),
- * GET /v1/models, GET /v1/slow/<ms> (JSON after that long). How it answers is chosen by the request's `model`:
+ * POST /v1/embeddings (see fake-embeddings.ts), GET /v1/models, GET /v1/slow/<ms> (JSON after that long). How it answers
+ * is chosen by the request's `model`:
  *
  * | model                | streaming answer (without `stream`: the same text, or the same fault, as one JSON body) |
  * |----------------------|------------------------------------------------------------------------------------------|
@@ -9,6 +10,7 @@
  * | slow:<ms>[:<n>]      | 20 (or n) tokens, each after a pause of ms                                               |
  * | flaky:<n>            | 503 to the first n calls, then echo                                                      |
  * | tools[:<k>]          | calls the first k (1) tools in pieces; arguments: the user text if JSON, else a city     |
+ * | call:<name>[:<k>]    | calls the tool of that name, k (1) times one after the other; then repeats its last result |
  * | tool-result          | repeats the tool's result; every tool model does that once a tool message comes last     |
  * | reasoning[:<field>]  | `reasoning_content` (or that field) deltas, then text                                    |
  * | n                    | as many choices as `n` asks, their deltas interleaved                                    |
@@ -39,6 +41,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type ChatBody, type Exchange, FAKE_MODELS, play, UPSTREAM_SECRET } from './fake-behaviours'
+import { answerEmbeddings } from './fake-embeddings'
 
 export { type ChatBody, UPSTREAM_SECRET }
 
@@ -65,7 +68,8 @@ export type FakeProvider = {
 
 const REMEMBERED_REQUESTS = 500
 
-export function startFakeProvider(): FakeProvider {
+/** @param plays names of models, first in its list, and the model of the table above that each behaves like. */
+export function startFakeProvider(plays: Record<string, string> = {}): FakeProvider {
   const requests: RecordedRequest[] = []
   const calls = new Map<string, number>()
   const open = new Set<AbortController>()
@@ -92,7 +96,7 @@ export function startFakeProvider(): FakeProvider {
       gone.abort()
     })
     try {
-      await answer(record, await readBody(request), exchange)
+      await answer(record, { text: await readBody(request), plays }, exchange)
     } catch (error) {
       if (!gone.signal.aborted) process.stderr.write(`fake provider failed: ${String(error)}\n`)
       response.destroy()
@@ -142,11 +146,17 @@ function parseBody(text: string): ChatBody | undefined {
   }
 }
 
-async function answer(record: RecordedRequest, text: string, exchange: Exchange): Promise<void> {
+interface Received {
+  text: string
+  plays: Record<string, string>
+}
+
+async function answer(record: RecordedRequest, { text, plays }: Received, exchange: Exchange): Promise<void> {
   const route = `${record.method} ${record.path}`
   if (route === 'POST /v1/chat/completions') {
     record.body = parseBody(text)
-    if (record.body) return play(record.body, exchange)
+    const { body } = record
+    if (body) return play({ ...body, model: plays[body.model] ?? body.model }, exchange)
     const error = {
       message: 'Not a chat request',
       type: 'invalid_request_error',
@@ -155,8 +165,12 @@ async function answer(record: RecordedRequest, text: string, exchange: Exchange)
     }
     return json(exchange.response, 400, { error })
   }
+  if (route === 'POST /v1/embeddings') {
+    record.body = JSON.parse(text)
+    return answerEmbeddings(JSON.parse(text), exchange.response)
+  }
   if (route === 'GET /v1/models') {
-    const data = FAKE_MODELS.map((id) => ({
+    const data = [...Object.keys(plays), ...FAKE_MODELS].map((id) => ({
       id,
       object: 'model',
       created: 1_700_000_000,

@@ -69,6 +69,8 @@ export function replyFor(name: string, args: string[], body: ChatBody): Reply | 
       return says(tokens(count + 10))
     case 'tools':
       return calls(body, count)
+    case 'call':
+      return called(body, args)
     case 'reasoning':
       return { ...says([]), deltas: thought(args[0] ?? 'reasoning_content') }
     case 'n':
@@ -128,6 +130,15 @@ function calls(body: ChatBody, count: number): Reply {
     ...says([], { finish: 'tool_calls' }),
     deltas: deltas.map((d) => ({ choice: 0, delta: { tool_calls: [d] } })),
   }
+}
+
+/** Calls a tool by its name, so many times; then repeats what the last one said. */
+function called(body: ChatBody, [name = '', times = '1']: string[]): Reply {
+  const results = body.messages.slice(body.messages.findLastIndex(({ role }) => role === 'user') + 1)
+  const done = results.filter(({ role }) => role === 'tool').length
+  if (done >= Number(times)) return says(['The tool said: ', textOf(body.messages.at(-1))])
+  const call = calls({ ...body, tools: [{ type: 'function', function: { name } }] }, 1)
+  return { ...call, deltas: [...says(['Let me see. ']).deltas, ...call.deltas] }
 }
 
 function thought(field: string): Reply['deltas'] {

@@ -3,7 +3,7 @@ import { AppError } from '../../errors'
 import { DEFAULT_TENANT, isUuid, newId } from '../../lib/ids'
 import { API_KEY_PREFIX, deriveToken, hashToken, randomToken } from '../../lib/tokens'
 import type { Identity } from '../../plugins/auth'
-import type { Store, User } from '../../store/port'
+import type { NewUser, Store, User } from '../../store/port'
 import type { AccessTokens, ExternalClaims, ExternalTokens } from './access-tokens'
 import type { LoginLimiter } from './login-limiter'
 import { type Login, type Register, type Tokens, userJson } from './model'
@@ -37,20 +37,27 @@ export class Accounts implements SignIn {
   constructor(private readonly deps: AccountsDeps) {}
 
   async register({ email, password, name }: Register, address: string): Promise<SignedIn> {
-    const { store, limiter, passwords, now } = this.deps
+    const { store, limiter, now } = this.deps
     await limiter.beforeRegister(address)
     const at = now()
-    const user = await store.accounts.create({
-      id: newId(),
-      tenantId: DEFAULT_TENANT,
-      email: email.toLowerCase(),
-      name: name ?? email.split('@', 1)[0] ?? email,
-      passwordHash: await passwords.hash(password),
-      issuer: null,
-      subject: null,
-      at,
-    })
+    const account = await this.newAccount(email.toLowerCase(), password, at)
+    const user = await store.accounts.create({ ...account, name: name ?? account.name })
     return { user: userJson(user), tokens: await this.signIn(user, at) }
+  }
+
+  /**
+   * Makes sure that there is an owner of the installation. @throws Error when somebody else has an account with this address:
+   * addresses are not confirmed, so only the password tells.
+   */
+  async ensureOwner({ email: given, password }: { email: string; password: string }): Promise<void> {
+    const { store, passwords, now } = this.deps
+    const email = given.toLowerCase()
+    const found = await store.accounts.findByEmail(email)
+    if (found && !(await passwords.verify(password, found.passwordHash))) {
+      throw new Error('There is an account with the address of ADMIN_EMAIL, and its password is not ADMIN_PASSWORD')
+    }
+    const user = found?.user ?? (await store.accounts.create(await this.newAccount(email, password, now())))
+    if (user.role !== 'owner') await store.accounts.setRole(user.userId, 'owner')
   }
 
   async login({ email: given, password }: Login, address: string): Promise<SignedIn> {
@@ -141,6 +148,19 @@ export class Accounts implements SignIn {
       subject,
       at: this.deps.now(),
     })
+  }
+
+  private async newAccount(email: string, password: string, at: Date): Promise<NewUser> {
+    return {
+      id: newId(),
+      tenantId: DEFAULT_TENANT,
+      email,
+      name: email.split('@', 1)[0] ?? email,
+      passwordHash: await this.deps.passwords.hash(password),
+      issuer: null,
+      subject: null,
+      at,
+    }
   }
 
   private async signIn(user: User, at: Date): Promise<Tokens> {

@@ -1,12 +1,14 @@
 import { Elysia } from 'elysia'
 import { headerOf, nativeAnswer, replayed, wantsStream } from '../../dialects/answer'
+import { isRestart } from '../../dialects/chunks'
 import { openAiCompletion, openAiFrames, openAiRunFrames, runCompletion } from '../../dialects/openai'
 import type { ErrorCode } from '../../errors'
-import { mapIterator, primed } from '../../lib/iterate'
+import { endWhen, mapIterator, primed } from '../../lib/iterate'
 import { sseResponse } from '../../lib/sse'
 import { turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
+import type { RunBatch } from '../../runs/port'
 import type { User } from '../../store/port'
 import { ChatBody, completionExample, type OpenAiChat, parseChat, Regenerate, streamExample } from './model'
 import type { Answer, Chat } from './service'
@@ -35,10 +37,15 @@ export const chat = (auth: Auth, chat: Chat) =>
       async ({ user, body, headers, request, set }) => {
         const parsed = parseChat(body, headers)
         const options = turnOptions(headers, set)
-        if (parsed.kind === 'stateless') return stateless(chat, user, parsed.body, request.signal)
+        const restarts = headers['x-stream-restart']?.toLowerCase() === 'allow'
+        if (parsed.kind === 'stateless')
+          return stateless(chat, user, { body: parsed.body, restarts, left: request.signal })
         if (parsed.kind === 'native')
           return nativeAnswer(await chat.send(user, parsed.body, options), parsed.body.stream ?? true)
-        return bound(await chat.bound(user, parsed.conversationId, parsed.body, options), parsed.body)
+        return bound(await chat.bound(user, parsed.conversationId, parsed.body, options), {
+          body: parsed.body,
+          restarts,
+        })
       },
       {
         body: ChatBody,
@@ -69,23 +76,39 @@ export const chat = (auth: Auth, chat: Chat) =>
       },
     )
 
-async function bound(answer: Answer, body: OpenAiChat) {
+async function bound(answer: Answer, { body, restarts }: { body: OpenAiChat; restarts: boolean }) {
   const header = headerOf(answer)
   if (!body.stream) return replayed(answer, Response.json(await runCompletion(answer.events, header)))
   const includeUsage = body.stream_options?.include_usage ?? false
-  return replayed(answer, sseResponse(mapIterator(answer.events, openAiRunFrames({ header, includeUsage }))))
+  const frames = openAiRunFrames({ header, includeUsage, restarts })
+  let over = false
+  const encode = (batch: RunBatch) => {
+    over = !restarts && batch.events.some(isRestart)
+    return frames(batch)
+  }
+  return replayed(answer, sseResponse(endWhen(mapIterator(answer.events, encode), () => over)))
+}
+
+interface Stateless {
+  body: OpenAiChat
+  /** The client said that an answer may begin anew. */
+  restarts: boolean
+  /** Aborts when the client leaves. */
+  left: AbortSignal
 }
 
 /** The answer belongs to the connection: when the client leaves, the model is stopped. */
-async function stateless(chat: Chat, user: User, body: OpenAiChat, left: AbortSignal) {
+async function stateless(chat: Chat, user: User, { body, restarts, left }: Stateless) {
   const abort = new AbortController()
   left.addEventListener('abort', () => abort.abort(), { once: true })
-  const { header, events } = await chat.stateless(user, body, abort.signal)
+  const reader = { signal: abort.signal, mayRestart: restarts || !body.stream }
+  const { header, events } = await chat.stateless(user, body, reader)
   if (!body.stream) return Response.json(await openAiCompletion(events, header))
   const first = await primed(events[Symbol.asyncIterator](), PATIENCE)
   const frames = openAiFrames(first, {
     header,
     includeUsage: body.stream_options?.include_usage ?? false,
+    restarts,
   })
   return sseResponse(frames, { onCancel: () => abort.abort() })
 }
@@ -94,7 +117,7 @@ const COMPLETIONS = `Two APIs at one address.
 
 **With \`message\`** (our own): the server keeps the conversation. Streams unless \`stream\` is \`false\`. The stream is OpenAI chunks with our facts as extra fields: \`conversation_id\`, \`branch_id\`, \`message_id\`, \`run_id\` on the first; \`usage\`, \`cost_usd\`, \`finish_reason\` on the last; then \`[DONE]\`. A failure is \`data: {"error": …}\`. The answer is made whether or not anyone listens: a dropped client resumes with \`GET /v1/runs/{run_id}/stream\` and \`Last-Event-ID\`.
 
-**With \`messages\`** (the OpenAI Chat Completions API): nothing is stored and the answer ends when the client leaves, unless a conversation is named by \`conversation_id\` or \`X-Conversation-Id\`. Then new messages are added to what is stored, and a whole history (one with answers in it) is laid over the stored path: what differs becomes a branch. Errors have OpenAI's shape and statuses.
+**With \`messages\`** (the OpenAI Chat Completions API): nothing is stored and the answer ends when the client leaves, unless a conversation is named by \`conversation_id\` or \`X-Conversation-Id\`. Then new messages are added to what is stored, and a whole history (one with answers in it) is laid over the stored path: what differs becomes a branch. Errors have OpenAI's shape and statuses. When an answer has to begin anew, because its provider broke off, the stream ends with an error; after \`X-Stream-Restart: allow\` a chunk with \`"restart": true\` and no choices says so instead, and the whole text follows.
 
 \`Idempotency-Key\` (stored answers only): the same key with the same body answers with what the first request made.`
 

@@ -1,7 +1,9 @@
-import { AppError } from '../../errors'
-import { toChatMessage } from '../../lib/tree'
-import type { ChatMessage, ChatRequest, Provider } from '../../llm/port'
-import type { Begun, Wallet } from '../../store/port'
+import { settled } from '../../lib/steps'
+import { toChatMessages } from '../../lib/tree'
+import type { ChatMessage, ChatModel, ChatRequest } from '../../llm/port'
+import type { Asker } from '../../llm/router'
+import type { Decision } from '../../llm/tool-answer'
+import type { Begun, Owner, Wallet } from '../../store/port'
 
 /** A chat body without what is ours: what is left is the provider's. */
 export type Params = {
@@ -16,41 +18,47 @@ export interface Asked {
   body: Params
 }
 
-/** What a provider is asked. The person's own key goes only to a provider that has keys of persons. */
-export function toRequest(wallet: Wallet, provider: Provider, { model, messages, body }: Asked): ChatRequest {
-  const { model: _model, stream: _stream, ...params } = body
+/** Who wants an answer, for the router: it gives a person's own key only to providers that have keys of persons. */
+export const askerOf = ({ tenantId, userId }: Owner, { litellmKey, serverKey }: Wallet): Asker => ({
+  tenantId,
+  userId,
+  personalKey: litellmKey,
+  serverKey,
+})
+
+/** What is asked. */
+export function toRequest(asker: Asker, { model, messages, body }: Asked): ChatRequest {
+  const { model: _model, stream: _stream, server_tools: _tools, ...params } = body
   for (const key in params) if (params[key] === null) delete params[key]
-  return { model, messages, params, apiKey: provider.personalKeys ? (wallet.litellmKey ?? undefined) : undefined }
+  const { tenantId, userId, personalKey } = asker
+  return { model, messages, params, apiKey: personalKey ?? undefined, caller: { tenantId, userId } }
 }
 
-/** The same provider. @throws AppError FORBIDDEN when it asks for a key of one's own and this person has none. */
-export function payable(wallet: Wallet, provider: Provider): Provider {
-  if (!provider.personalKeys || wallet.litellmKey || wallet.serverKey) return provider
-  throw new AppError(
-    'FORBIDDEN',
-    'Your profile has no LiteLLM key yet. Ask whoever runs this service to set litellm_key in your user_profiles row',
-  )
-}
-
-/** What a model is to see of a conversation: its instructions, the stored path, then what is new. */
+/**
+ * What a model is to see of a conversation: its instructions, the stored path, then what is new.
+ * @param decisions about calls whose results are about to come.
+ */
 export function contextOf(
   { systemPrompt, context }: Begun,
-  { instructions = [], sent }: { instructions?: ChatMessage[]; sent: ChatMessage[] },
+  { instructions = [], sent, decisions = [] }: NewInContext,
 ): ChatMessage[] {
   const system: ChatMessage[] = systemPrompt ? [{ role: 'system', content: systemPrompt }] : []
-  return [...system, ...instructions, ...context.map(toChatMessage).filter(says), ...sent]
+  const path = context.flatMap(toChatMessages).filter(says)
+  const waiting = new Set(decisions.map(({ call }) => call.id))
+  return [...system, ...instructions, ...settled([...path, ...sent], waiting)]
+}
+
+interface NewInContext {
+  instructions?: ChatMessage[]
+  sent: ChatMessage[]
+  decisions?: Decision[] | undefined
 }
 
 /** An answer that failed before its first word, or a file from elsewhere, says nothing, and some providers refuse empty messages. */
-const says = ({ role, content, tool_calls }: ChatMessage): boolean =>
-  role === 'tool' || Boolean(content) || tool_calls !== undefined
+const says = ({ role, content, tool_calls, reasoning_details }: ChatMessage): boolean =>
+  role === 'tool' || Boolean(content) || tool_calls !== undefined || reasoning_details !== undefined
 
-/** Stands in for a provider that could not be found, and says so when it is asked. */
-export const failing = (error: unknown): Provider => ({
-  name: 'none',
-  listsAll: true,
-  personalKeys: false,
-  cost: () => null,
-  models: async () => [],
+/** Stands in for what could not be found, and says so when it is asked. */
+export const failing = (error: unknown): ChatModel => ({
   stream: () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }) }),
 })

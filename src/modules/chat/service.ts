@@ -6,13 +6,18 @@ import { headline } from '../../lib/text'
 import { hashToken } from '../../lib/tokens'
 import { commonPrefix, fromChatMessage } from '../../lib/tree'
 import { otherRequest } from '../../lib/turn-options'
-import type { ModelDirectory } from '../../llm/directory'
-import type { ChatEvent, ChatMessage } from '../../llm/port'
+import type { Catalog } from '../../llm/catalog'
+import type { ChatEvent, ChatMessage, ChatModel } from '../../llm/port'
+import type { Asker, Router } from '../../llm/router'
+import type { Decision } from '../../llm/tool-answer'
+import type { ToolLoop } from '../../llm/tool-loop'
 import type { RunBatch } from '../../runs/port'
 import type { BeginTurn, NewMessage, Run, Store, User, Wallet } from '../../store/port'
 import type { Runs } from '../runs/service'
+import { type ContextPolicy, type Fitted, Fitting, trimmedFields, withFacts } from './fitting'
+import { checkInputs } from './inputs'
 import type { NativeChat, OpenAiChat, Regenerate } from './model'
-import { contextOf, failing, type Params, payable, toRequest } from './request'
+import { askerOf, contextOf, failing, type Params, toRequest } from './request'
 
 /** A stored answer, being made or made before. */
 export interface Answer {
@@ -31,14 +36,28 @@ export interface TurnOptions {
   trace?: BeginTurn['trace']
 }
 
+/** Who reads a stateless answer. */
+export interface Reader {
+  /** Aborts when they leave. */
+  signal: AbortSignal
+  /** Whether they can take it that an answer begins anew after a piece of it. */
+  mayRestart: boolean
+}
+
 export interface ChatDeps {
   store: Pick<Store, 'turns' | 'conversations' | 'wallets'>
   runs: Runs
-  models: ModelDirectory
+  models: Router
+  /** Tools that this server calls for models; absent when there are none. */
+  tools?: ToolLoop | undefined
   instanceId: string
   maxContextMessages: number
   /** Nano-dollars that must be left, and a little more, for an answer to be begun. */
   minBalance: bigint
+  /** What is known of models: their limits. */
+  catalog: Catalog
+  /** What is done with a conversation that is too long for its model. */
+  contextPolicy: ContextPolicy
   now: () => Date
 }
 
@@ -48,7 +67,11 @@ type Place = BeginTurn['conversation']
 const TITLE_LENGTH = 50
 
 export class Chat {
-  constructor(private readonly deps: ChatDeps) {}
+  private readonly fitting: Fitting
+
+  constructor(private readonly deps: ChatDeps) {
+    this.fitting = new Fitting(deps)
+  }
 
   /** One more message in a conversation, or the first of a new one. */
   async send(user: User, body: NativeChat, options: TurnOptions = {}): Promise<Answer> {
@@ -71,6 +94,7 @@ export class Chat {
     return this.turn(user, {
       place,
       sent: [{ role: 'user', content: message }],
+      tools: rest.server_tools !== false,
       body: rest,
       whole: body,
       ...options,
@@ -90,6 +114,7 @@ export class Chat {
     return this.turn(user, {
       place,
       sent: [],
+      tools: rest.server_tools !== false,
       body: rest,
       whole: body,
       branchName: branch_name?.trim(),
@@ -113,6 +138,7 @@ export class Chat {
         place,
         sent: turns,
         instructions,
+        tools: rest.server_tools === true,
         body: rest,
         whole: body,
         ...options,
@@ -130,45 +156,70 @@ export class Chat {
       place,
       sent: turns.slice(known),
       messages,
+      tools: rest.server_tools === true,
       body: rest,
       whole: body,
       ...options,
     })
   }
 
-  /** A Chat Completions request that leaves nothing behind. Ends when `signal` aborts. */
-  async stateless(user: User, body: OpenAiChat, signal: AbortSignal) {
-    const { messages, conversation_id, model: wanted, ...rest } = body
-    this.deps.runs.admit()
-    rejectRouting(rest)
-    const wallet = await this.wallet(user)
-    const model = wanted ?? (await this.deps.models.defaultModel(wallet.litellmKey))
-    const provider = payable(wallet, await this.deps.models.providerOf(model, wallet.litellmKey))
-    const request = toRequest(wallet, provider, { model, messages, body: rest })
-    const events: AsyncIterable<ChatEvent> = provider.stream(request, signal)
+  /** A turn at a place of the tree that its caller has found: `sent` is written there and answered. */
+  at(user: User, turn: PlacedTurn, options: TurnOptions = {}): Promise<Answer> {
+    return this.turn(user, { ...turn, ...options })
+  }
+
+  /** Whether decisions can be carried out. */
+  get hasTools(): boolean {
+    return this.deps.tools !== undefined
+  }
+
+  /** A Chat Completions request that leaves nothing behind. Ends when its reader's `signal` aborts. */
+  async stateless(user: User, body: OpenAiChat, { signal, mayRestart }: Reader) {
+    const { messages: sent, conversation_id, model: wanted, ...rest } = body
+    const asker = await this.admitted(user, rest)
+    checkInputs(sent, rest)
+    const model = wanted ?? (await this.deps.models.defaultModel(asker))
+    const fitted = await this.fitting.fit(asker, { model, messages: sent, body: rest })
+    const { messages } = fitted
+    const facts = trimmedFields(fitted)
+    const routed = await this.deps.models.route(model, asker)
+    const answerer = this.equipped(routed, user, { tools: rest.server_tools === true, approvals: false })
+    const request = { ...toRequest(asker, { model, messages, body: rest }), mayRestart }
+    const events: AsyncIterable<ChatEvent> = answerer.stream(request, signal)
     return {
       header: {
         id: `chatcmpl-${newId()}`,
         created: Math.floor(Date.now() / 1000),
         model,
       },
-      events,
+      events: facts ? withFacts(events, facts) : events,
     }
+  }
+
+  /**
+   * Who asks a model, if they may now. @throws AppError when the server is about to stop, when the request would choose
+   * a provider itself, or when the balance is used up.
+   */
+  async admitted(user: User, body: Params): Promise<Asker> {
+    this.deps.runs.admit()
+    rejectRouting(body)
+    return askerOf(user, await this.wallet(user))
   }
 
   private async turn(user: User, turn: Turn): Promise<Answer> {
     const { store, runs, models, now, instanceId, maxContextMessages } = this.deps
     const { place, sent, idempotencyKey } = turn
-    runs.admit()
-    rejectRouting(turn.body)
+    const asker = await this.admitted(user, turn.body)
     // Others would be paid for and lost.
     if (Number(turn.body.n ?? 1) !== 1) {
       throw new AppError('VALIDATION_ERROR', 'n must be 1 when the answer is kept in a conversation')
     }
-    const wallet = await this.wallet(user)
     // Before anything is written: a model that does not exist shall not leave a conversation behind.
-    const defaultModel = turn.body.model ?? (await models.defaultModel(wallet.litellmKey))
-    payable(wallet, await models.providerOf(defaultModel, wallet.litellmKey))
+    const defaultModel = turn.body.model ?? (await models.defaultModel(asker))
+    await models.route(defaultModel, asker)
+    const fresh = turn.messages ?? [...(turn.instructions ?? []), ...sent]
+    checkInputs(fresh, turn.body)
+    await this.fitting.fit(asker, { model: defaultModel, messages: fresh, body: turn.body })
     const begin: BeginTurn = {
       runId: newId(),
       instanceId,
@@ -177,6 +228,7 @@ export class Chat {
       at: now(),
       messages: sent.map((message): NewMessage => ({ id: newId(), ...fromChatMessage(message) })),
       answerId: newId(),
+      metadata: turn.metadata,
       branchId: newId(),
       branchName: turn.branchName,
       idempotency: idempotencyKey
@@ -197,11 +249,14 @@ export class Chat {
     if (begun.outcome === 'repeated') return this.replay(user, begun.run, begin)
     const { conversationId, branchId, answerId, model } = begun
     // The run's row exists: from here on whatever fails has to fail as that run, or it would stay "running".
-    const provider = await models
-      .providerOf(model, wallet.litellmKey)
-      .then((found) => payable(wallet, found))
-      .catch(failing)
-    const messages = turn.messages ?? contextOf(begun, turn)
+    const context = turn.messages ?? contextOf(begun, turn)
+    const body = withSettings(begun.settings, turn.body)
+    const fitting = this.fitting.fit(asker, { model, messages: context, body })
+    const fitted: Fitted | Error = await fitting.catch((error: Error) => error)
+    const unfit = fitted instanceof Error ? failing(fitted) : undefined
+    const routed = unfit ?? (await models.route(model, asker).catch(failing))
+    const answerer = this.equipped(routed, user, { ...turn, approvals: true })
+    const { messages } = fitted instanceof Error ? { messages: context } : fitted
     const run = {
       id: begin.runId,
       conversationId,
@@ -212,11 +267,18 @@ export class Chat {
     }
     runs.start({
       ...run,
-      provider,
-      request: toRequest(wallet, provider, { model, messages, body: withSettings(begun.settings, turn.body) }),
+      answerer,
+      fields: fitted instanceof Error ? undefined : trimmedFields(fitted),
+      request: toRequest(asker, { model, messages, body }),
       requestId: turn.requestId ?? null,
     })
     return { run, events: runs.follow(run.id), replayed: false }
+  }
+
+  /** The same model with the tools of this server. */
+  private equipped(model: ChatModel, owner: User, { tools, decisions, approvals }: Equipment): ChatModel {
+    const loop = tools || decisions ? this.deps.tools : undefined
+    return loop ? loop.around(model, { owner, approvals, decisions }) : model
   }
 
   /** @throws AppError INSUFFICIENT_BALANCE */
@@ -236,6 +298,8 @@ export class Chat {
   }
 }
 
+export type PlacedTurn = Pick<Turn, 'place' | 'sent' | 'instructions' | 'body' | 'whole' | 'metadata' | 'decisions'>
+
 interface Turn extends TurnOptions {
   place: Place
   /** Messages to store. */
@@ -244,11 +308,19 @@ interface Turn extends TurnOptions {
   instructions?: ChatMessage[]
   /** What the model is to see, when the client decides; otherwise the stored path. */
   messages?: ChatMessage[]
+  /** Whether the model may use the tools of this server. */
+  tools?: boolean | undefined
+  /** About calls of the answer that this one is placed below; they are carried out first. */
+  decisions?: Decision[] | undefined
   branchName?: string | undefined
+  /** Kept beside the answer. */
+  metadata?: Record<string, unknown> | undefined
   body: Params
   /** The body as it came, for the idempotency fingerprint. */
   whole: unknown
 }
+
+type Equipment = Pick<Turn, 'tools' | 'decisions'> & { approvals: boolean }
 
 const noConversation = () => new AppError('NOT_FOUND', 'There is no such conversation or message')
 

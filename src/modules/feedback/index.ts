@@ -1,8 +1,9 @@
 import { Elysia } from 'elysia'
 import { ok, paged } from '../../lib/page'
+import { administrator } from '../../plugins/admin'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
-import { ConversationId, FeedbackQuery, feedbackExample, MessageId, Opinion } from './model'
+import { ConversationId, FeedbackQuery, feedbackExample, MessageId, modelExample, Opinion, Period } from './model'
 import type { Feedback } from './service'
 
 const tag = 'Feedback'
@@ -70,3 +71,19 @@ export const feedback = (auth: Auth, feedback: Feedback) =>
         }),
       },
     )
+
+export const feedbackByModel = (auth: Auth, feedback: Feedback) =>
+  new Elysia({ name: 'feedback-by-model', prefix: '/v1/admin' })
+    .use(auth)
+    .derive(administrator)
+    .get('/feedback', async ({ user, query }) => ok(await feedback.byModel(user.tenantId, query)), {
+      query: Period,
+      detail: describe({
+        summary: 'How each model was liked',
+        description:
+          'By the people of my tenant, in what they said first in this period: the last 30 days unless `from` and `to` are given.',
+        tag: 'Administration',
+        example: ok({ from: '2026-10-22T10:00:00.000Z', to: '2026-11-21T10:00:00.000Z', models: [modelExample] }),
+        errors: ['FORBIDDEN', 'NOT_SUPPORTED'],
+      }),
+    })

@@ -47,6 +47,24 @@ export const modelJson = (m: ModelFeedback) => ({
   mean_rating: m.meanRating,
 })
 
+const Moment = (description: string) => t.Optional(t.String({ format: 'date-time', description }))
+
+export const Period = t.Object({
+  from: Moment('Said first then or later'),
+  to: Moment('Said first before'),
+})
+export type Period = typeof Period.static
+
+export const modelExample = {
+  model: 'demo/eliza',
+  total: 3,
+  thumbs_up: 2,
+  thumbs_down: 1,
+  flags: 0,
+  ratings: 2,
+  mean_rating: 4.5,
+} satisfies ReturnType<typeof modelJson>
+
 export const feedbackExample = {
   id: '0199c0de-0000-7000-8000-00000000000f',
   conversation_id: '0199c0de-0000-7000-8000-000000000001',

@@ -1,13 +1,16 @@
 import { AppError } from '../../errors'
 import { newId } from '../../lib/ids'
+import { momentOf } from '../../lib/moment'
 import { type Page, paged } from '../../lib/page'
 import type { Owner, PlacedMessage, Store } from '../../store/port'
-import { feedbackJson, modelJson, type Opinion } from './model'
+import { feedbackJson, modelJson, type Opinion, type Period } from './model'
 
 /** Characters of question and answer that are kept with an opinion. */
 const MAX_SNAPSHOT = 32_000
 /** Messages above the answer among which its question is looked for: calls of tools may stand between. */
 const LOOK_UP = 50
+/** Milliseconds that are looked at unless somebody says otherwise. */
+const USUAL_PERIOD = 30 * 86_400_000
 
 export class Feedback {
   constructor(
@@ -59,8 +62,11 @@ export class Feedback {
   }
 
   /** How each model was liked by the people of a tenant. For administrators: the caller has made sure of that. */
-  async byModel(tenantId: string, period: { from: Date; to: Date }) {
-    return (await this.store.feedback.byModel(tenantId, period)).map(modelJson)
+  async byModel(tenantId: string, given: Period) {
+    const to = given.to === undefined ? this.now() : momentOf('to', given.to)
+    const from = given.from === undefined ? new Date(to.getTime() - USUAL_PERIOD) : momentOf('from', given.from)
+    const models = await this.store.feedback.byModel(tenantId, { from, to })
+    return { from: from.toISOString(), to: to.toISOString(), models: models.map(modelJson) }
   }
 
   private async mine(owner: Owner, messageId: string) {

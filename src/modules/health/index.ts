@@ -30,7 +30,7 @@ export const health = (health: Health, info: Info) =>
         detail: describe({
           summary: 'Is everything well?',
           description:
-            'Each dependency with its latency. `degraded`: something optional is away. 503 and `failed`: something needed is.',
+            'Each dependency with its latency. `degraded`: something optional is away, or a model at a provider is left alone after failures. 503 and `failed`: something needed is.',
           tag,
           open: true,
           example: {

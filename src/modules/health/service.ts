@@ -3,12 +3,15 @@ export interface Dependency {
   name: string
   /** Without it there is no service; otherwise its loss is only a loss of something. */
   required: boolean
-  /** @throws when it is not well; the message is shown to operators and must hold no secret. */
+  /**
+   * Resolves with `{ degraded }` and a short reason when it works in part.
+   * @throws when it is not well; the message is shown to operators and must hold no secret.
+   */
   check: () => Promise<unknown>
 }
 
 export interface Checked {
-  status: 'ok' | 'failed'
+  status: 'ok' | 'degraded' | 'failed'
   latency_ms: number
   message?: string
 }
@@ -23,13 +26,16 @@ export class Health {
   draining = false
   private last: { at: number; result: Promise<Record<string, Checked>> } | undefined
 
-  constructor(private readonly dependencies: Dependency[]) {}
+  /** @param dependencies asked each time: a reload may bring others. */
+  constructor(private readonly dependencies: () => Dependency[]) {}
 
   /** Every dependency with its latency; `failed` when a required one is away, `degraded` when another is. */
   async report() {
-    const checks = await this.checks()
-    const failed = this.dependencies.filter(({ name }) => checks[name]?.status !== 'ok')
-    const status = failed.some(({ required }) => required) ? 'failed' : failed.length > 0 ? 'degraded' : 'ok'
+    const dependencies = this.dependencies()
+    const checks = await this.checks(dependencies)
+    const weak = dependencies.filter(({ name }) => checks[name]?.status !== 'ok')
+    const failed = weak.some(({ name, required }) => required && checks[name]?.status === 'failed')
+    const status = failed ? 'failed' : weak.length > 0 ? 'degraded' : 'ok'
     return { status, checks } as const
   }
 
@@ -37,9 +43,9 @@ export class Health {
     return !this.draining && (await this.report()).status !== 'failed'
   }
 
-  private checks(): Promise<Record<string, Checked>> {
+  private checks(dependencies: Dependency[]): Promise<Record<string, Checked>> {
     if (!this.last || Date.now() - this.last.at > FRESH_FOR) {
-      const all = Promise.all(this.dependencies.map(async (d) => [d.name, await checked(d)] as const))
+      const all = Promise.all(dependencies.map(async (d) => [d.name, await checked(d)] as const))
       this.last = { at: Date.now(), result: all.then(Object.fromEntries) }
     }
     return this.last.result
@@ -53,7 +59,9 @@ async function checked({ check }: Dependency): Promise<Checked> {
     setTimeout(() => reject(new Error(`no answer within ${PATIENCE} ms`)), PATIENCE).unref()
   })
   try {
-    await Promise.race([check(), late])
+    const found = await Promise.race([check(), late])
+    const degraded = typeof found === 'object' && found !== null && 'degraded' in found ? found.degraded : undefined
+    if (degraded) return { status: 'degraded', latency_ms: elapsed(), message: String(degraded) }
     return { status: 'ok', latency_ms: elapsed() }
   } catch (error) {
     return {

@@ -11,7 +11,7 @@ export async function heard({ run, events }: Answer): Promise<Shown> {
   let costUsd: number | null = null
   for await (const batch of events) {
     for (const event of batch.events) {
-      if (typeof event === 'string' || event.type === 'delta') whole.add(event)
+      if (typeof event === 'string' || event.type === 'delta' || event.type === 'restart') whole.add(event)
       else if (event.type === 'error') throw failure(event)
       else if (event.type === 'done') {
         whole.usage = event.usage

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors'
 import { type Page, sliced } from '../../lib/page'
-import type { ModelDirectory } from '../../llm/directory'
+import type { Router } from '../../llm/router'
 import type { Conversation, ConversationPatch, Owner, Store, User } from '../../store/port'
 import type { Answer, Chat, TurnOptions } from '../chat/service'
 import type { Conversations } from '../conversations/service'
@@ -33,7 +33,7 @@ export interface ObservatoryDeps {
   chat: Pick<Chat, 'send'>
   runs: Pick<Runs, 'read'>
   feedback: Pick<Feedback, 'give'>
-  models: Pick<ModelDirectory, 'list'>
+  models: Pick<Router, 'list'>
   now: () => Date
 }
 
@@ -182,7 +182,7 @@ export class Observatory {
   private async modelOf(user: User, { provider, model }: Question): Promise<string | undefined> {
     if (!provider) return model ?? undefined
     const { store, models } = this.deps
-    const known = await models.list((await store.wallets.of(user)).litellmKey)
+    const known = await models.list({ ...user, personalKey: (await store.wallets.of(user)).litellmKey })
     const prefix = `${PREFIXES[provider] ?? provider}/`
     if (model) {
       const full = prefix + model

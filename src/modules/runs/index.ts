@@ -1,17 +1,29 @@
 import { Elysia } from 'elysia'
 import { nativeFrames, restartFrame } from '../../dialects/native'
+import { runCompletion } from '../../dialects/openai'
 import { AppError } from '../../errors'
 import { mapIterator } from '../../lib/iterate'
 import { ok, paged } from '../../lib/page'
 import { sseResponse } from '../../lib/sse'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
-import { ResumeQuery, RunId, RunQuery, runExample, runJson } from './model'
+import type { Answer } from '../chat/service'
+import type { Approvals } from './approvals'
+import {
+  ApprovalsBody,
+  approvalExample,
+  parseApprovals,
+  ResumeQuery,
+  RunId,
+  RunQuery,
+  runExample,
+  runJson,
+} from './model'
 import type { Runs } from './service'
 
 const tag = 'Runs'
 
-export const runs = (auth: Auth, runs: Runs) =>
+export const runs = (auth: Auth, runs: Runs, approvals: Approvals) =>
   new Elysia({ name: 'runs', prefix: '/v1/runs' })
     .use(auth)
     .get(
@@ -68,6 +80,41 @@ export const runs = (auth: Auth, runs: Runs) =>
         errors: ['NOT_FOUND', 'CONFLICT'],
       }),
     })
+    .post(
+      '/:id/approvals',
+      async ({ user, params, body, request, server, set }) => {
+        server?.timeout(request, 0)
+        const waiting = await approvals.waiting(user, params.id)
+        const parsed = parseApprovals(body)
+        const options = { requestId: String(set.headers['x-request-id']) }
+        return answered(await approvals.decide(user, waiting, { body: parsed, options }), parsed.stream ?? true)
+      },
+      {
+        params: RunId,
+        body: ApprovalsBody,
+        detail: describe({
+          summary: 'Decide about calls of tools that wait',
+          description:
+            'For an answer that ended with `approval_required`: one decision for each call. What is allowed is called, the model reads the results, and its answer, below the first one, comes as from `POST /v1/chat/completions`. Deciding twice is 409.',
+          tag,
+          example: approvalExample,
+          stream: 'id: 2\\ndata: {"object":"chat.completion.chunk",…}\\n\\ndata: [DONE]\\n\\n',
+          errors: ['NOT_FOUND', 'CONFLICT', 'INSUFFICIENT_BALANCE', 'NOT_SUPPORTED', 'UPSTREAM_ERROR'],
+        }),
+      },
+    )
+
+const headerOf = ({ id, model, createdAt }: Answer['run']) => ({
+  id: `chatcmpl-${id}`,
+  created: Math.floor(createdAt.getTime() / 1000),
+  model,
+})
+
+async function answered({ run, events }: Answer, stream: boolean) {
+  const header = headerOf(run)
+  if (!stream) return Response.json(await runCompletion(events, header))
+  return sseResponse(mapIterator(events, nativeFrames(header)))
+}
 
 function lastEventId(headers: Record<string, string | undefined>): number {
   const id = headers['last-event-id']
@@ -78,12 +125,7 @@ function lastEventId(headers: Record<string, string | undefined>): number {
 
 async function resume(runs: Runs, user: Parameters<Runs['read']>[0], id: string, after: number) {
   const { run, events, restart } = await runs.read(user, id, after)
-  const created = Math.floor(run.createdAt.getTime() / 1000)
-  const encode = nativeFrames({
-    id: `chatcmpl-${run.id}`,
-    created,
-    model: run.model,
-  })
+  const encode = nativeFrames(headerOf(run))
   let opening = restart ? restartFrame() : ''
   return sseResponse(
     mapIterator(events, (batch) => {

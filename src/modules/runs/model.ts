@@ -1,4 +1,7 @@
+import { Kind } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { t } from 'elysia'
+import { validationError } from '../../lib/problems'
 import type { Run } from '../../store/port'
 import { pageFields } from '../paging'
 
@@ -19,6 +22,38 @@ export const ResumeQuery = t.Object({
     }),
   ),
 })
+
+const Approvals = t.Object(
+  {
+    decisions: t.Array(
+      t.Object({
+        tool_call_id: t.String({ minLength: 1, maxLength: 200, description: 'Of `approval_required`' }),
+        approve: t.Boolean({ description: 'Whether this server may make the call' }),
+        reason: t.Optional(t.Nullable(t.String({ maxLength: 1000, description: 'For the model, why not' }))),
+      }),
+      { minItems: 1, maxItems: 100 },
+    ),
+    stream: t.Optional(t.Nullable(t.Boolean())),
+    model: t.Optional(t.String({ minLength: 1, maxLength: 200, description: 'Default: the one that asked' })),
+  },
+  {
+    additionalProperties: true,
+    description: 'One decision for each call. Any other key of a chat request is for the answer that follows.',
+    examples: [{ decisions: [{ tool_call_id: 'call_1', approve: true }] }],
+  },
+)
+export type Approvals = typeof Approvals.static
+
+/** Documented as it is, but checked by `parseApprovals`: whose run it is matters before what was sent. */
+export const ApprovalsBody = t.Unsafe<unknown>({ ...Approvals, [Kind]: 'Any' })
+
+const approvals = TypeCompiler.Compile(Approvals)
+
+/** @throws AppError VALIDATION_ERROR naming the fields. */
+export function parseApprovals(body: unknown): Approvals {
+  if (approvals.Check(body)) return body
+  throw validationError('body', approvals.Errors(body))
+}
 
 export const runJson = (run: Run) => ({
   id: run.id,
@@ -55,3 +90,35 @@ export const runExample = {
   created_at: '2026-11-21T10:00:00.000Z',
   finished_at: '2026-11-21T10:00:01.000Z',
 } satisfies ReturnType<typeof runJson>
+
+export const approvalExample = {
+  id: `chatcmpl-${runExample.id}`,
+  object: 'chat.completion',
+  created: 1_790_000_000,
+  model: 'demo/eliza',
+  choices: [
+    {
+      index: 0,
+      message: {
+        role: 'assistant',
+        content: 'The file is gone.',
+        steps: [
+          {
+            content: '',
+            tool_calls: [],
+            tool_results: [{ tool_call_id: 'call_1', name: 'files__remove', content: 'removed', is_error: false }],
+          },
+        ],
+      },
+      logprobs: null,
+      finish_reason: 'stop',
+    },
+  ],
+  usage: { prompt_tokens: 40, completion_tokens: 5, total_tokens: 45 },
+  conversation_id: runExample.conversation_id,
+  branch_id: runExample.branch_id,
+  message_id: runExample.message_id,
+  run_id: runExample.id,
+  cost_usd: 0,
+  finish_reason: 'stop',
+}

@@ -1,7 +1,7 @@
 import { AppError, errorBody } from '../../errors'
 import { Accumulator } from '../../lib/accumulate'
 import { toUsd } from '../../lib/money'
-import type { Usage } from '../../llm/port'
+import type { ServedBy, Usage } from '../../llm/port'
 import type { RunEnded, RunEvent } from '../../runs/port'
 import type { FinishTurn, MessageStatus } from '../../store/port'
 
@@ -11,6 +11,10 @@ export interface Outcome {
   usage: Usage | null
   /** Nano-dollars; null when the price is not known. */
   cost: bigint | null
+  /** Who answered, and for which arm of an A/B test. */
+  servedBy: ServedBy | undefined
+  /** Milliseconds from the beginning to the first piece. */
+  firstTokenMs: number | null
   error: AppError | undefined
   /** Who ended it before the model did. */
   stopped: 'user' | 'server' | undefined
@@ -18,9 +22,10 @@ export interface Outcome {
 
 interface Facts {
   runId: string
-  /** All that was said. */
+  /** All that was said; what comes before a restart does not count. */
   events: readonly RunEvent[]
-  timing: FinishTurn['timing']
+  /** Milliseconds from the beginning to the end. */
+  latencyMs: number
   at: Date
 }
 
@@ -32,10 +37,14 @@ const STATUS: Record<'error' | 'user' | 'server' | 'done', { run: FinishTurn['st
 }
 
 /** What is stored of it. */
-export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, timing, at }: Facts): FinishTurn {
+export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, latencyMs, at }: Facts): FinishTurn {
   const whole = new Accumulator()
-  for (const event of events) if (typeof event === 'string' || event.type === 'delta') whole.add(event)
+  for (const event of events) {
+    if (typeof event === 'string' || event.type === 'delta' || event.type === 'restart') whole.add(event)
+  }
   const { role, content, ...extra } = whole.choices()[0]?.message ?? {}
+  const { servedBy, firstTokenMs } = outcome
+  const provider = servedBy?.provider ?? outcome.error?.provider ?? null
   const status = STATUS[outcome.error ? 'error' : (outcome.stopped ?? 'done')]
   return {
     runId,
@@ -51,7 +60,8 @@ export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, tim
       usage: outcome.usage,
       costNanos: outcome.cost,
     },
-    timing,
+    ...(servedBy?.variant === undefined ? {} : { metadata: { variant: servedBy.variant } }),
+    timing: { provider, firstTokenMs, latencyMs },
     at,
   }
 }

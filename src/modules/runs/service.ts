@@ -1,18 +1,16 @@
 import { AppError, errorBody, toAppError } from '../../errors'
 import { retry } from '../../lib/retry'
-import type { ChatEvent, ChatRequest, Provider } from '../../llm/port'
-import type { RunBatch, RunEvent, RunLog, RunWriter } from '../../runs/port'
+import type { RunBatch, RunLog } from '../../runs/port'
 import type { Owner, Run, Store } from '../../store/port'
-import { type Outcome, toEnded, toFinish } from './outcome'
-import { keptFields, noEvents, startFields, storedEvents } from './stored'
+import { type LiveRun, pieceOf, type StartRun, take } from './live'
+import { toEnded, toFinish } from './outcome'
+import { endFields, noEvents, startFields, storedEvents } from './stored'
 
 /** Milliseconds between two looks at what running answers have said and at processes that died. */
 const CHECKPOINT_EVERY = 1000
 const REAP_EVERY = 3000
 /** Seconds without a heartbeat after which a process counts as dead. */
 const DEAD_AFTER = 10
-/** Characters an answer may have: what bounds the memory of one run. */
-const MAX_ANSWER = 4_000_000
 
 export interface RunsDeps {
   store: Pick<Store, 'turns' | 'runs' | 'conversations' | 'kind'>
@@ -21,26 +19,6 @@ export interface RunsDeps {
   now: () => Date
   /** Faults that have no request to answer: they are logged. */
   onFault: (message: string, error: unknown) => void
-}
-
-export interface StartRun extends Pick<Run, 'id' | 'conversationId' | 'branchId' | 'messageId'> {
-  provider: Provider
-  request: ChatRequest
-  /** The request that began it, as errors quote it. */
-  requestId: string | null
-}
-
-interface LiveRun extends StartRun {
-  writer: RunWriter
-  abort: AbortController
-  outcome: Outcome
-  /** The last event that is in a checkpoint. */
-  kept: number
-  characters: number
-  /** When the model was asked and when it first said something, in milliseconds of this process's clock. */
-  asked: number
-  spoke: number | null
-  ended: Promise<void>
 }
 
 /** Makes answers, apart from any request, and lets requests read them. */
@@ -84,17 +62,18 @@ export class Runs {
         finishReason: null,
         usage: null,
         cost: null,
+        servedBy: undefined,
+        firstTokenMs: null,
         error: undefined,
         stopped: undefined,
       },
       kept: 0,
       characters: 0,
-      asked: performance.now(),
-      spoke: null,
+      begun: performance.now(),
       ended: Promise.resolve(),
     }
     this.live.set(run.id, live)
-    writer.append({ type: 'start', fields: startFields(run) })
+    writer.append({ type: 'start', fields: { ...startFields(run), ...run.fields } })
     live.ended = this.make(live)
   }
 
@@ -173,7 +152,7 @@ export class Runs {
   private async make(run: LiveRun): Promise<void> {
     const { outcome } = run
     try {
-      for await (const event of run.provider.stream(run.request, run.abort.signal)) {
+      for await (const event of run.answerer.stream(run.request, run.abort.signal)) {
         if (outcome.stopped) break
         take(run, event)
       }
@@ -186,15 +165,14 @@ export class Runs {
   }
 
   /** The database first, the terminal event second: a client that has seen the end finds it stored. */
-  private async finish(run: LiveRun): Promise<void> {
-    const { id, writer, outcome, requestId } = run
+  private async finish({ id, writer, outcome, requestId, begun }: LiveRun): Promise<void> {
     if (outcome.stopped) writer.truncate(Math.max(1, writer.delivered))
     let ended = toEnded(outcome, requestId)
     try {
-      const facts = { runId: id, events: writer.events(0), timing: timingOf(run), at: this.deps.now() }
-      const turn = toFinish(outcome, ended, facts)
+      const latencyMs = Math.round(performance.now() - begun)
+      const turn = toFinish(outcome, ended, { runId: id, events: writer.events(0), latencyMs, at: this.deps.now() })
       const kept = await retry(() => this.deps.store.turns.finish(turn), { attempts: 6, baseMs: 100 })
-      ended.fields = keptFields(kept)
+      ended.fields = endFields(turn.answer.extra, kept)
     } catch (error) {
       this.deps.onFault('An answer could not be stored', error)
       ended = { type: 'error', error: errorBody(toAppError(error), requestId) }
@@ -204,11 +182,7 @@ export class Runs {
 
   private async checkpoint(): Promise<void> {
     const grown = [...this.live.values()].filter((run) => run.writer.seq > run.kept)
-    const pieces = grown.map((run) => ({
-      runId: run.id,
-      seq: run.writer.seq,
-      text: textOf(run.writer.events(run.kept)),
-    }))
+    const pieces = grown.map(pieceOf)
     await this.deps.store.turns.checkpoint(pieces)
     // Only now: what could not be written is written with the next piece.
     for (const [i, run] of grown.entries()) run.kept = pieces[i]?.seq ?? run.kept
@@ -234,36 +208,4 @@ export class Runs {
     }
     this.timers.push(setInterval(turn, ms))
   }
-}
-
-function take(run: LiveRun, event: ChatEvent): void {
-  if (typeof event === 'string' || event.type === 'delta') {
-    run.characters += typeof event === 'string' ? event.length : JSON.stringify(event.delta).length
-    if (run.characters > MAX_ANSWER) {
-      throw new AppError('UPSTREAM_ERROR', `The answer grew beyond ${MAX_ANSWER} characters and was cut off`)
-    }
-    run.spoke ??= performance.now()
-    run.writer.append(event)
-  } else if (event.type === 'finish') run.outcome.finishReason = event.reason
-  else if (event.type === 'usage') {
-    run.outcome.usage = event.usage
-    run.outcome.cost = run.provider.cost(event.usage)
-  }
-}
-
-const timingOf = ({ provider, asked, spoke }: LiveRun) => ({
-  provider: provider.name,
-  firstTokenMs: spoke === null ? null : Math.round(spoke - asked),
-  latencyMs: Math.round(performance.now() - asked),
-})
-
-function textOf(events: readonly RunEvent[]): string {
-  let text = ''
-  for (const event of events) {
-    if (typeof event === 'string') text += event
-    else if (event.type === 'delta' && event.index === 0 && typeof event.delta.content === 'string') {
-      text += event.delta.content
-    }
-  }
-  return text
 }

@@ -1,5 +1,6 @@
 import type { ErrorBody } from '../../errors'
 import { toUsd } from '../../lib/money'
+import { stepDeltas, takenApart } from '../../lib/steps'
 import type { Usage } from '../../llm/port'
 import type { RunBatch, RunEnded, RunEvent } from '../../runs/port'
 import type { Kept, Message, Run } from '../../store/port'
@@ -7,13 +8,9 @@ import type { Kept, Message, Run } from '../../store/port'
 /** A run whose events are not kept any more, from its rows: how it began, the whole text at once, how it ended. */
 export function storedEvents(run: Run, message: Message): AsyncIterableIterator<RunBatch> {
   const events: RunEvent[] = [{ type: 'start', fields: startFields(run) }]
-  if (message.content || message.extra) {
-    events.push({
-      type: 'delta',
-      index: 0,
-      delta: { content: message.content, ...message.extra },
-    })
-  }
+  const { steps, content, extra } = takenApart(message.content, message.extra)
+  const end = content || Object.keys(extra).length > 0 ? [{ content, ...extra }] : []
+  for (const delta of [...stepDeltas(steps), ...end]) events.push({ type: 'delta', index: 0, delta })
   events.push(storedEnd(run, message))
   return once({ seq: Math.max(1, run.lastSeq - events.length + 1), events })
 }
@@ -26,11 +23,15 @@ export const startFields = (run: Pick<Run, 'id' | 'conversationId' | 'branchId' 
   run_id: run.id,
 })
 
-/** What it learns last, when saving the answer told something new. */
-export const keptFields = ({ messageId, delayed }: Kept): Record<string, unknown> | undefined =>
-  messageId || delayed
-    ? { ...(messageId ? { message_id: messageId } : {}), ...(delayed ? { saving: 'delayed' } : {}) }
-    : undefined
+/** What it learns last: what waits for a decision, and what saving the answer told. */
+export function endFields(extra: Message['extra'], { messageId, delayed }: Kept = {}) {
+  const fields = {
+    ...(extra?.approval_required ? { approval_required: extra.approval_required } : {}),
+    ...(messageId ? { message_id: messageId } : {}),
+    ...(delayed ? { saving: 'delayed' } : {}),
+  }
+  return Object.keys(fields).length > 0 ? fields : undefined
+}
 
 /** For a reader that has everything already. */
 export const noEvents = (): AsyncIterableIterator<RunBatch> => once(undefined)
@@ -49,6 +50,7 @@ function storedEnd(run: Run, message: Message): RunEnded {
     finishReason: message.finishReason ?? 'stop',
     usage: message.usage as Usage | null,
     costUsd: message.costNanos === null ? null : toUsd(message.costNanos),
+    fields: endFields(message.extra),
   }
 }
 

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../../errors'
 import { storableJson } from '../../lib/text'
-import type { Caller, Kept, Message, Owner } from '../port'
+import type { Caller, Kept, Message, Owner, Piece } from '../port'
 import { type EdgeApi, list, needed, record } from './api'
 import type { Outbox, Unsaved } from './outbox'
 import { type Row, toMessage } from './rows'
@@ -91,8 +91,8 @@ export class Answers {
     this.deps.onWaiting(waiting)
   }
 
-  piece(runId: string, seq: number, text: string): void {
-    this.deps.outbox.piece(runId, seq, text)
+  piece(piece: Piece): void {
+    this.deps.outbox.piece(piece)
   }
 
   /** What was being written is over: saves it, or keeps it to be saved later. Does nothing the second time. */

@@ -108,6 +108,10 @@ export class EdgeConversations implements ConversationStore {
     return outcome === 'ok' ? toMessage(record(data)) : undefined
   }
 
+  async annotate(): Promise<boolean> {
+    throw new AppError('NOT_SUPPORTED', 'The Edge Function keeps nothing beside a message. STORE=postgres does')
+  }
+
   async update(
     owner: Owner,
     id: string,

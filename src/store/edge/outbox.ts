@@ -2,6 +2,7 @@ import { Database } from 'bun:sqlite'
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { lockDir } from '../../lib/dir-lock'
+import type { Piece } from '../port'
 import type { Row } from './rows'
 
 /** An answer on disk that the Edge Function does not have yet. */
@@ -45,7 +46,8 @@ export class Outbox {
   }
 
   /** What it has said since the last piece. */
-  piece(runId: string, seq: number, text: string): void {
+  piece({ runId, seq, text, anew }: Piece): void {
+    if (anew) this.db.query('delete from pieces where run_id = ? and seq < ?').run(runId, seq)
     this.db
       .query('insert or ignore into pieces select run_id, ?, ? from answers where run_id = ?')
       .run(seq, text, runId)

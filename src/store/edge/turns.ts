@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../../errors'
 import { storableJson } from '../../lib/text'
-import type { BeginResult, BeginTurn, Begun, FinishTurn, Kept, Owner, TurnStore } from '../port'
+import type { BeginResult, BeginTurn, Begun, FinishTurn, Kept, Owner, Piece, TurnStore } from '../port'
 import { toTurnArgument } from '../turn-argument'
 import type { Answers } from './answers'
 import { type EdgeApi, list, needed, record } from './api'
@@ -72,8 +72,8 @@ export class EdgeTurns implements TurnStore {
     return kept
   }
 
-  async checkpoint(pieces: { runId: string; seq: number; text: string }[]): Promise<void> {
-    for (const { runId, seq, text } of pieces) this.deps.answers.piece(runId, seq, text)
+  async checkpoint(pieces: Piece[]): Promise<void> {
+    for (const piece of pieces) this.deps.answers.piece(piece)
   }
 
   private async begun(owner: Owner, turn: BeginTurn): Promise<BeginResult> {

@@ -49,6 +49,7 @@ ALTER TABLE "messages" ADD COLUMN "branch_id" uuid;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "metadata" jsonb;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "changed" "xid8" DEFAULT pg_current_xact_id() NOT NULL;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "search" "tsvector" GENERATED ALWAYS AS (search_words(user_id, content)) STORED;--> statement-breakpoint
+ALTER TABLE "users" ADD COLUMN "role" text DEFAULT 'user' NOT NULL;--> statement-breakpoint
 ALTER TABLE "runs" ADD COLUMN "provider" text;--> statement-breakpoint
 ALTER TABLE "runs" ADD COLUMN "first_token_ms" integer;--> statement-breakpoint
 ALTER TABLE "runs" ADD COLUMN "latency_ms" integer;--> statement-breakpoint

@@ -1,5 +1,5 @@
 import { and, eq, gt, isNotNull, isNull, lt, sql } from 'drizzle-orm'
-import type { AccountStore, NewUser, Rotation, User } from '../port'
+import type { AccountStore, NewUser, Role, Rotation, User } from '../port'
 import { refreshTokens, sessions, users } from '../schema'
 import { type Db, only, orConflict } from './db'
 
@@ -8,6 +8,7 @@ export const toUser = (row: typeof users.$inferSelect): User => ({
   userId: row.id,
   email: row.email,
   name: row.name,
+  role: row.role,
   litellmKey: row.litellmKey,
   createdAt: row.createdAt,
 })
@@ -51,6 +52,10 @@ export class SqlAccounts implements AccountStore {
 
   async setPasswordHash(userId: string, hash: string) {
     await this.db.update(users).set({ passwordHash: hash }).where(eq(users.id, userId))
+  }
+
+  async setRole(userId: string, role: Role) {
+    await this.db.update(users).set({ role }).where(eq(users.id, userId))
   }
 
   async openSession({ id, userId, refreshHash, at, expiresAt }: Parameters<AccountStore['openSession']>[0]) {

@@ -1,4 +1,5 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, inArray, sql } from 'drizzle-orm'
+import { storableJson } from '../../lib/text'
 import type {
   ConversationFilter,
   ConversationPatch,
@@ -117,6 +118,16 @@ export class SqlConversations implements ConversationStore {
       .innerJoin(conversations, eq(conversations.id, messages.conversationId))
       .where(and(eq(messages.id, id), mine(owner)))
     return row
+  }
+
+  async annotate(owner: Owner, messageId: string, metadata: Record<string, unknown>): Promise<boolean> {
+    const own = this.db.select({ id: conversations.id }).from(conversations).where(mine(owner))
+    const changed = await this.db
+      .update(messages)
+      .set({ metadata: sql`coalesce(${messages.metadata}, '{}') || ${storableJson(metadata)}::jsonb` })
+      .where(and(eq(messages.id, messageId), inArray(messages.conversationId, own)))
+      .returning({ id: messages.id })
+    return changed.length > 0
   }
 
   async update(

@@ -1,6 +1,6 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { storableJson } from '../../lib/text'
-import type { BeginResult, BeginTurn, Begun, FinishTurn, Kept, Owner, TurnStore } from '../port'
+import type { BeginResult, BeginTurn, Begun, FinishTurn, Kept, Owner, Piece, TurnStore } from '../port'
 import { toTurnArgument } from '../turn-argument'
 import { type Db, violated } from './db'
 import { findRun } from './runs'
@@ -24,10 +24,8 @@ export class SqlTurns implements TurnStore {
   async begin(owner: Owner, turn: BeginTurn): Promise<BeginResult> {
     const argument = storableJson(toArgument(turn))
     try {
-      const { rows } = await this.db.execute<{ begun: BegunRow }>(
-        sql`select begin_turn(${owner.tenantId}, ${owner.userId}, ${argument}) as begun`,
-      )
-      const begun = rows[0]?.begun
+      const begin = sql`select begin_turn(${owner.tenantId}, ${owner.userId}, ${argument}) as begun`
+      const begun = await this.withMetadata(begin, turn)
       // What is in the way may be the very turn that the key made.
       if (begun?.outcome !== 'begun') {
         return (await this.repeated(owner, turn)) ?? { outcome: begun?.outcome ?? 'not_found' }
@@ -50,12 +48,23 @@ export class SqlTurns implements TurnStore {
     }
   }
 
+  /** Facts beside the answer are none of the function's words: a second statement in the same transaction. */
+  private async withMetadata(begin: SQL, { metadata, answerId }: BeginTurn): Promise<BegunRow | undefined> {
+    const run = async (db: Db) => (await db.execute<{ begun: BegunRow }>(begin)).rows[0]?.begun
+    if (!metadata) return run(this.db)
+    return this.db.transaction(async (tx) => {
+      const begun = await run(tx)
+      await tx.execute(sql`update messages set metadata = ${storableJson(metadata)}::jsonb where id = ${answerId}`)
+      return begun
+    })
+  }
+
   private async repeated(owner: Owner, { idempotency }: BeginTurn): Promise<BeginResult | undefined> {
     const run = idempotency && (await findRun(this.db, owner, { idempotencyKey: idempotency.key }))
     return run && { outcome: 'repeated', run }
   }
 
-  async finish({ runId, status, lastSeq, error, answer, timing, at }: FinishTurn): Promise<Kept> {
+  async finish({ runId, status, lastSeq, error, answer, metadata, timing, at }: FinishTurn): Promise<Kept> {
     const { finishReason: finish_reason, costNanos, ...rest } = answer
     const cost_nanos = costNanos === null ? null : String(costNanos)
     const turn = {
@@ -69,18 +78,34 @@ export class SqlTurns implements TurnStore {
       at,
       answer: { ...rest, finish_reason, cost_nanos },
     }
-    await this.db.execute(sql`select finish_turn(${storableJson(turn)})`)
+    const finish = sql`select finish_turn(${storableJson(turn)})`
+    if (!metadata) {
+      await this.db.execute(finish)
+      return {}
+    }
+    // Rare, and not one of the function's words: a second statement in the same transaction.
+    await this.db.transaction(async (tx) => {
+      await tx.execute(finish)
+      await tx.execute(sql`
+        update messages m set metadata = coalesce(m.metadata, '{}') || ${storableJson(metadata)}::jsonb
+        from runs r where r.id = ${runId} and m.id = r.message_id and m.conversation_id = r.conversation_id`)
+    })
     return {}
   }
 
-  async checkpoint(pieces: { runId: string; seq: number; text: string }[]): Promise<void> {
+  async checkpoint(pieces: Piece[]): Promise<void> {
     if (pieces.length === 0) return
-    const rows = storableJson(pieces.map(({ runId, seq, text }) => ({ run_id: runId, seq, text })))
+    const rows = storableJson(pieces.map(({ runId, seq, text, anew }) => ({ run_id: runId, seq, text, anew })))
     // A run that finished or was deleted meanwhile keeps nothing.
     await this.db.execute(sql`
+      with p as (
+        select * from jsonb_to_recordset(${rows}::jsonb) as p(run_id uuid, seq int, text text, anew boolean)
+      ), void as (
+        delete from run_checkpoints c using p where p.anew and c.run_id = p.run_id and c.seq < p.seq
+      )
       insert into run_checkpoints (run_id, seq, text)
       select p.run_id, p.seq, p.text
-      from jsonb_to_recordset(${rows}::jsonb) as p(run_id uuid, seq int, text text)
+      from p
       join runs r on r.id = p.run_id and r.status = 'running'
       on conflict do nothing`)
   }

@@ -22,7 +22,7 @@ export function accountsContract(given: () => Given): void {
   test('makes an account and finds it by its e-mail', async () => {
     const wanted = newUser({ name: 'Ada', passwordHash: 'secret-hash' })
     const { id: userId, tenantId, email, name, at: createdAt } = wanted
-    const user = { userId, tenantId, email, name, createdAt, litellmKey: null }
+    const user = { userId, tenantId, email, name, createdAt, role: 'user' as const, litellmKey: null }
     expect(await accounts().create(wanted)).toEqual(user)
     expect(await accounts().findByEmail(String(email))).toEqual({ user, passwordHash: 'secret-hash' })
     expect(await accounts().findByEmail('nobody@example.com')).toBeUndefined()

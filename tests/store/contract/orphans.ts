@@ -59,6 +59,53 @@ export function orphansContract(given: () => Given): void {
     expect(await runs().interruptOrphans(10, after(60))).toBe(0)
   })
 
+  test('an answer that began anew is kept from there on, and not pasted together from both', async () => {
+    await tidy()
+    const user = await given().user()
+    const [one, other] = [await given().begun(user), await given().begun(user)]
+    await checkpoint(one.runId, 3, 'the first ')
+    await checkpoint(other.runId, 3, 'another')
+    const anew = { runId: one.runId, seq: 7, text: 'the sec', anew: true }
+    await given().store.turns.checkpoint([anew, { runId: other.runId, seq: 5, text: ' one' }])
+    await given().store.turns.checkpoint([anew])
+    await checkpoint(one.runId, 9, 'ond')
+    expect(await runs().interruptOrphans(0, AT)).toBe(2)
+    expect(await given().message(user, one.answerId)).toMatchObject({ content: 'the second' })
+    expect(await given().message(user, other.answerId)).toMatchObject({ content: 'another one' })
+  })
+
+  test('keeps who answered, how long it took, and which arm of a test it was', async () => {
+    const user = await given().user()
+    const { runId, answerId } = await given().begun(user)
+    const answer = { content: 'x', extra: null, finishReason: 'stop', usage: null, costNanos: null }
+    await given().store.turns.finish({
+      runId,
+      status: 'completed',
+      lastSeq: 3,
+      error: null,
+      answer: { ...answer, status: 'complete' },
+      metadata: { variant: 'B' },
+      timing: { provider: 'openai', firstTokenMs: 12, latencyMs: 345 },
+      at: AT,
+    })
+    expect((await given().message(user, answerId)).metadata).toEqual({ variant: 'B' })
+    const rows = await given().sql('select provider, first_token_ms, latency_ms from runs where id = $1', [runId])
+    expect(rows).toEqual([{ provider: 'openai', first_token_ms: 12, latency_ms: 345 }])
+  })
+
+  test('keeps facts beside an answer from its beginning, and adds to them for its owner', async () => {
+    const [user, other] = [await given().user(), await given().user()]
+    const { answerId, questionId } = await given().begun(user, { metadata: { a: 1, b: { c: 2 } } })
+    const metadata = async () => (await given().message(user, answerId)).metadata
+    const { conversations } = given().store
+    expect(await metadata()).toEqual({ a: 1, b: { c: 2 } })
+    expect((await given().message(user, questionId)).metadata).toBeNull()
+    expect(await conversations.annotate(other, answerId, { a: 9 })).toBe(false)
+    expect(await conversations.annotate(user, newId(), { a: 9 })).toBe(false)
+    expect(await conversations.annotate(user, answerId, { b: { d: 3 } })).toBe(true)
+    expect(await metadata()).toEqual({ a: 1, b: { d: 3 } })
+  })
+
   test('leaves a living process alone until it falls silent or leaves', async () => {
     await tidy()
     const user = await given().user()

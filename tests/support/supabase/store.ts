@@ -51,5 +51,14 @@ export function openEdgeStore(supabase: Supabase, options: Partial<EdgeFunctionO
 export async function personOf({ api }: Pick<Supabase, 'api'>): Promise<User> {
   const { id, email, token } = await api.user()
   const caller = { token, requestId: newId() }
-  return { userId: id, tenantId: DEFAULT_TENANT, email, name: 'Test', litellmKey: null, createdAt: new Date(), caller }
+  return {
+    userId: id,
+    tenantId: DEFAULT_TENANT,
+    email,
+    name: 'Test',
+    role: 'user',
+    litellmKey: null,
+    createdAt: new Date(),
+    caller,
+  }
 }
