@@ -13,7 +13,7 @@ interface Answer {
   replayed: boolean
 }
 
-export const headerOf = ({ run }: Answer): ChunkHeader => ({
+export const headerOf = ({ run }: Pick<Answer, 'run'>): ChunkHeader => ({
   id: `chatcmpl-${run.id}`,
   created: Math.floor(run.createdAt.getTime() / 1000),
   model: run.model,

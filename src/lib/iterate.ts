@@ -36,11 +36,14 @@ export function endWhen<T>(source: AsyncIterator<T>, ended: () => boolean): Asyn
   }
 }
 
+/** Milliseconds a client waits for an error to have a status of its own before the stream is opened. */
+const PATIENCE = 5000
+
 /**
  * Waits for the first value, at most `ms`, then gives back the whole iterator. What goes wrong before that is thrown
  * here, while the HTTP status can still say so.
  */
-export async function primed<T>(source: AsyncIterator<T>, ms: number): Promise<AsyncIterableIterator<T>> {
+export async function primed<T>(source: AsyncIterator<T>, ms = PATIENCE): Promise<AsyncIterableIterator<T>> {
   const first = source.next()
   let timer: ReturnType<typeof setTimeout> | undefined
   const patience = new Promise((resolve) => {

@@ -12,6 +12,10 @@ export function idempotencyKey(headers: Record<string, string | undefined>): str
 export const otherRequest = () =>
   new AppError('VALIDATION_ERROR', 'This Idempotency-Key was used with a different request. Use a new key')
 
+/** Whether a client can take it that an answer begins anew in the middle of its stream. */
+export const mayRestart = (headers: Record<string, string | undefined>): boolean =>
+  headers['x-stream-restart']?.toLowerCase() === 'allow'
+
 /** What the headers of a request for an answer say about it. */
 export const turnOptions = (
   headers: Record<string, string | undefined>,

@@ -1,9 +1,12 @@
 import { Elysia } from 'elysia'
 import { type UiLevel, uiFrames } from '../../dialects/ai-sdk'
 import { uiRequest } from '../../dialects/ai-sdk-messages'
+import { replayed } from '../../dialects/answer'
 import type { ErrorCode } from '../../errors'
 import { mapIterator } from '../../lib/iterate'
+import { patient } from '../../lib/patient'
 import { sseResponse } from '../../lib/sse'
+import { turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
 import {
@@ -33,16 +36,11 @@ const ERRORS: ErrorCode[] = [
 export const aiSdk = (auth: Auth, chats: AiSdk) =>
   new Elysia({ name: 'ai-sdk', prefix: '/api/chat' })
     .use(auth)
-    // A model may take minutes: no stream may be cut by the server's idle timer.
-    .onBeforeHandle(function patient({ request, server }) {
-      server?.timeout(request, 0)
-    })
+    .onBeforeHandle(patient)
     .post(
       '',
-      async ({ user, body, headers, query, set }) => {
-        const options = { idempotencyKey: headers['idempotency-key'], requestId: String(set.headers['x-request-id']) }
-        return stream(await chats.send(user, uiRequest(body), options), { level: levelOf(headers, query) })
-      },
+      async ({ user, body, headers, query, set }) =>
+        stream(await chats.send(user, uiRequest(body), turnOptions(headers, set)), { level: levelOf(headers, query) }),
       {
         body: UiBody,
         query: LevelQuery,
@@ -92,8 +90,7 @@ export const aiSdk = (auth: Auth, chats: AiSdk) =>
 function stream({ answer, messageId }: UiAnswer, options: { level: UiLevel; after?: number }) {
   const response = sseResponse(mapIterator(answer.events, uiFrames({ ...options, messageId })))
   response.headers.set('x-vercel-ai-ui-message-stream', 'v1')
-  if (answer.replayed) response.headers.set('idempotency-replayed', 'true')
-  return response
+  return replayed(answer, response)
 }
 
 const SEND = `The AI SDK's UI message stream, as \`DefaultChatTransport\` of \`ai\` 5, 6 and 7 expects it. The conversation is kept: \`id\` is the page's own name for it. A history in \`messages\` is laid over what is stored, and where it differs a branch begins, so edits and regenerations need nothing more; \`message\` alone is added at the end.

@@ -1,19 +1,19 @@
 import { Elysia } from 'elysia'
+import { replayed } from '../../dialects/answer'
 import { anthropicFrames, anthropicMessage, anthropicRunFrames, anthropicRunMessage } from '../../dialects/anthropic'
 import { toChat } from '../../dialects/anthropic-in'
 import type { ErrorCode } from '../../errors'
 import { primed } from '../../lib/iterate'
+import { patient } from '../../lib/patient'
 import { sseResponse } from '../../lib/sse'
 import { estimateRequest } from '../../lib/token-estimate'
+import { turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
 import type { User } from '../../store/port'
 import type { OpenAiChat } from '../chat/model'
 import type { Answer, Chat } from '../chat/service'
 import { CountBody, countExample, MessagesBody, MessagesHeaders, messageExample, messageStreamExample } from './model'
-
-/** Milliseconds a client waits for an error to have a status of its own before the stream is opened. */
-const PATIENCE = 5000
 
 const tag = 'Anthropic'
 const ERRORS: ErrorCode[] = [
@@ -34,18 +34,14 @@ export const anthropicApi = (auth: Auth, chat: Chat) =>
       set.headers['request-id'] = String(set.headers['x-request-id'])
     })
     .use(auth)
-    // A model may take minutes: neither a stream nor a plain answer may be cut by the server's idle timer.
-    .onBeforeHandle(function patient({ request, server }) {
-      server?.timeout(request, 0)
-    })
+    .onBeforeHandle(patient)
     .post(
       '',
       async ({ user, body, headers, request, set }) => {
         const requestId = String(set.headers['x-request-id'])
         const conversationId = headers['x-conversation-id'] ?? body.metadata?.conversation_id
         if (!conversationId) return stateless(chat, user, { body, left: request.signal, requestId })
-        const options = { idempotencyKey: headers['idempotency-key'], requestId }
-        const answer = await chat.bound(user, conversationId, chatOf(body), options)
+        const answer = await chat.bound(user, conversationId, chatOf(body), turnOptions(headers, set))
         return bound(answer, { stream: body.stream ?? false, requestId })
       },
       {
@@ -91,17 +87,17 @@ async function stateless(chat: Chat, user: User, { body, left, requestId }: Aske
   })
   const named = { id: header.id.replace('chatcmpl-', 'msg_'), model: header.model }
   if (!body.stream) return Response.json(await anthropicMessage(events, named))
-  const first = await primed(events[Symbol.asyncIterator](), PATIENCE)
+  const first = await primed(events[Symbol.asyncIterator]())
   return sseResponse(anthropicFrames(first, { header: named, requestId }), { onCancel: () => abort.abort() })
 }
 
-async function bound({ run, events, replayed }: Answer, { stream, requestId }: { stream: boolean; requestId: string }) {
+async function bound(answer: Answer, { stream, requestId }: { stream: boolean; requestId: string }) {
+  const { run, events } = answer
   const header = { id: `msg_${run.id}`, model: run.model }
   const response = stream
     ? sseResponse(anthropicRunFrames(events, { header, requestId }))
     : Response.json(await anthropicRunMessage(events, header))
-  if (replayed) response.headers.set('idempotency-replayed', 'true')
-  return response
+  return replayed(answer, response)
 }
 
 const MESSAGES = `The Anthropic Messages API for any model: system prompts, images, PDFs, tools and their results, thinking, structured output, prompt caching where the model is Anthropic's. Errors have Anthropic's shape and statuses. Streams as Anthropic's events when \`stream\` is true.

@@ -4,17 +4,15 @@ import { isRestart } from '../../dialects/chunks'
 import { openAiCompletion, openAiFrames, openAiRunFrames, runCompletion } from '../../dialects/openai'
 import type { ErrorCode } from '../../errors'
 import { endWhen, mapIterator, primed } from '../../lib/iterate'
+import { patient } from '../../lib/patient'
 import { sseResponse } from '../../lib/sse'
-import { turnOptions } from '../../lib/turn-options'
+import { mayRestart, turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
 import type { RunBatch } from '../../runs/port'
 import type { User } from '../../store/port'
 import { ChatBody, completionExample, type OpenAiChat, parseChat, Regenerate, streamExample } from './model'
 import type { Answer, Chat } from './service'
-
-/** Milliseconds an OpenAI client waits for an error to have a status of its own before the stream is opened. */
-const PATIENCE = 5000
 
 const ERRORS: ErrorCode[] = [
   'NOT_FOUND',
@@ -28,16 +26,13 @@ const ERRORS: ErrorCode[] = [
 export const chat = (auth: Auth, chat: Chat) =>
   new Elysia({ name: 'chat', prefix: '/v1/chat' })
     .use(auth)
-    // A model may take minutes: neither a stream nor a plain answer may be cut by the server's idle timer.
-    .onBeforeHandle(function patient({ request, server }) {
-      server?.timeout(request, 0)
-    })
+    .onBeforeHandle(patient)
     .post(
       '/completions',
       async ({ user, body, headers, request, set }) => {
         const parsed = parseChat(body, headers)
         const options = turnOptions(headers, set)
-        const restarts = headers['x-stream-restart']?.toLowerCase() === 'allow'
+        const restarts = mayRestart(headers)
         if (parsed.kind === 'stateless')
           return stateless(chat, user, { body: parsed.body, restarts, left: request.signal })
         if (parsed.kind === 'native')
@@ -104,7 +99,7 @@ async function stateless(chat: Chat, user: User, { body, restarts, left }: State
   const reader = { signal: abort.signal, mayRestart: restarts || !body.stream }
   const { header, events } = await chat.stateless(user, body, reader)
   if (!body.stream) return Response.json(await openAiCompletion(events, header))
-  const first = await primed(events[Symbol.asyncIterator](), PATIENCE)
+  const first = await primed(events[Symbol.asyncIterator]())
   const frames = openAiFrames(first, {
     header,
     includeUsage: body.stream_options?.include_usage ?? false,

@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia'
+import { patient } from '../../lib/patient'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
 import { EmbeddingsBody, embeddingsExample } from './model'
@@ -8,9 +9,7 @@ import type { Embeddings } from './service'
 export const embeddings = (auth: Auth, embeddings: Embeddings) =>
   new Elysia({ name: 'embeddings', prefix: '/v1/embeddings' })
     .use(auth)
-    .onBeforeHandle(function patient({ request, server }) {
-      server?.timeout(request, 0)
-    })
+    .onBeforeHandle(patient)
     .post('', ({ user, body, request }) => embeddings.create(user, body, request.signal), {
       body: EmbeddingsBody,
       detail: describe({

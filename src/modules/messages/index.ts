@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import { nativeAnswer, wantsStream } from '../../dialects/answer'
 import { okTagged } from '../../lib/etag'
 import { ok, paged } from '../../lib/page'
+import { patient } from '../../lib/patient'
 import { objectOnly } from '../../lib/problems'
 import { turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
@@ -63,10 +64,7 @@ export const messages = (auth: Auth, messages: Messages) =>
         transform({ body }) {
           if (body !== undefined && body !== null) objectOnly({ body })
         },
-        // A model may take minutes: neither a stream nor a plain answer may be cut by the server's idle timer.
-        beforeHandle({ request, server }) {
-          server?.timeout(request, 0)
-        },
+        beforeHandle: patient,
         detail: describe({
           summary: 'Answer a message again',
           description:

@@ -3,6 +3,7 @@ import { replayed } from '../../dialects/answer'
 import { observatoryFrames, parseFrameId } from '../../dialects/observatory'
 import type { ErrorCode } from '../../errors'
 import { mapIterator } from '../../lib/iterate'
+import { patient } from '../../lib/patient'
 import { objectOnly } from '../../lib/problems'
 import { sseHead, sseResponse } from '../../lib/sse'
 import { idempotencyKey, turnOptions } from '../../lib/turn-options'
@@ -42,10 +43,7 @@ const ANSWERING: ErrorCode[] = [
 export const observatory = (auth: Auth, observatory: Observatory) =>
   new Elysia({ name: 'observatory', prefix: '/api/v1/conversations' })
     .use(auth)
-    // A model may take minutes: the server's idle timer is for everybody else.
-    .onBeforeHandle(function patient({ request, server }) {
-      server?.timeout(request, 0)
-    })
+    .onBeforeHandle(patient)
     .post(
       '',
       async ({ user, body, headers, status }) =>

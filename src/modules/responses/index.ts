@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia'
+import { replayed } from '../../dialects/answer'
 import {
   pendingResponse,
   responseFrames,
@@ -11,7 +12,9 @@ import { itemPage, itemsOf, referredIn, withReferred } from '../../dialects/resp
 import { echoOf, type ResponseHeader } from '../../dialects/responses-object'
 import type { ErrorCode } from '../../errors'
 import { endWhen, mapIterator, primed } from '../../lib/iterate'
+import { patient } from '../../lib/patient'
 import { sseResponse } from '../../lib/sse'
+import { mayRestart, turnOptions } from '../../lib/turn-options'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
 import type { RunBatch } from '../../runs/port'
@@ -30,9 +33,6 @@ import {
 } from './model'
 import type { Responses, StoredResponse } from './service'
 
-/** Milliseconds a client waits for an error to have a status of its own before the stream is opened. */
-const PATIENCE = 5000
-
 const tag = 'Responses'
 const ERRORS: ErrorCode[] = [
   'INSUFFICIENT_BALANCE',
@@ -49,21 +49,17 @@ const ERRORS: ErrorCode[] = [
 export const responses = (auth: Auth, responses: Responses) =>
   new Elysia({ name: 'responses', prefix: '/v1/responses' })
     .use(auth)
-    // A model may take minutes: neither a stream nor a plain answer may be cut by the server's idle timer.
-    .onBeforeHandle(function patient({ request, server }) {
-      server?.timeout(request, 0)
-    })
+    .onBeforeHandle(patient)
     .post(
       '',
       async ({ user, body, headers, request, set }) => {
-        const restarts = allows(headers)
+        const restarts = mayRestart(headers)
         const referred = await responses.messages(user, referredIn(body.input))
         const asked = fromResponses(withReferred(body, referred))
         if (body.store === false) {
           return stateless(responses, user, { asked, stream: body.stream ?? false, restarts, left: request.signal })
         }
-        const options = { idempotencyKey: headers['idempotency-key'], requestId: String(set.headers['x-request-id']) }
-        const answer = await responses.create(user, asked, { body, ...options })
+        const answer = await responses.create(user, asked, { body, ...turnOptions(headers, set) })
         return stored(answer, { header: headerOf(answer.run, asked.echo), stream: body.stream ?? false, restarts })
       },
       {
@@ -86,7 +82,7 @@ export const responses = (auth: Auth, responses: Responses) =>
         if (!query.stream) return whole(responses, user, found)
         const header = headerOf(found.run, found.echo)
         const events = await responses.events(user, found)
-        return stream(events, { header, restarts: allows(headers), after: query.starting_after })
+        return stream(events, { header, restarts: mayRestart(headers), after: query.starting_after })
       },
       {
         params: ResponseId,
@@ -145,9 +141,6 @@ export const responses = (auth: Auth, responses: Responses) =>
       },
     )
 
-const allows = (headers: { 'x-stream-restart'?: string | undefined }) =>
-  headers['x-stream-restart']?.toLowerCase() === 'allow'
-
 /** An answer that another API asked for has nothing to repeat. */
 const headerOf = ({ id, messageId, model, createdAt }: Answer['run'], echo = echoOf({})): ResponseHeader => ({
   id: `resp_${id.replaceAll('-', '')}`,
@@ -184,8 +177,7 @@ function stream(events: AsyncIterableIterator<RunBatch>, options: Streamed) {
 
 async function stored(answer: Answer, { stream: streams, ...options }: Streamed & { stream: boolean }) {
   const response = streams ? stream(answer.events, options) : Response.json(await inOne(answer, options.header))
-  if (answer.replayed) response.headers.set('idempotency-replayed', 'true')
-  return response
+  return replayed(answer, response)
 }
 
 async function inOne({ run, events }: Answer, header: ResponseHeader) {
@@ -210,7 +202,7 @@ async function stateless(responses: Responses, user: User, { asked, stream, rest
   const key = header.id.replace('chatcmpl-', '')
   const named = { ...header, id: `resp_${key.replaceAll('-', '')}`, echo: asked.echo, key }
   if (!stream) return Response.json(await responseObject(events, named))
-  const first = await primed(events[Symbol.asyncIterator](), PATIENCE)
+  const first = await primed(events[Symbol.asyncIterator]())
   return sseResponse(responseFrames(first, { header: named, restarts }), { onCancel: () => abort.abort() })
 }
 

@@ -1,13 +1,13 @@
 import { Elysia } from 'elysia'
+import { headerOf, nativeAnswer } from '../../dialects/answer'
 import { nativeFrames, restartFrame } from '../../dialects/native'
-import { runCompletion } from '../../dialects/openai'
 import { AppError } from '../../errors'
 import { mapIterator } from '../../lib/iterate'
 import { ok, paged } from '../../lib/page'
+import { patient } from '../../lib/patient'
 import { sseResponse } from '../../lib/sse'
 import type { Auth } from '../../plugins/auth'
 import { describe } from '../../plugins/docs'
-import type { Answer } from '../chat/service'
 import type { Approvals } from './approvals'
 import {
   ApprovalsBody,
@@ -53,11 +53,9 @@ export const runs = (auth: Auth, runs: Runs, approvals: Approvals) =>
     })
     .get(
       '/:id/stream',
-      ({ user, params, query, headers, request, server }) => {
-        server?.timeout(request, 0)
-        return resume(runs, user, params.id, query.after ?? lastEventId(headers))
-      },
+      ({ user, params, query, headers }) => resume(runs, user, params.id, query.after ?? lastEventId(headers)),
       {
+        beforeHandle: patient,
         params: RunId,
         query: ResumeQuery,
         detail: describe({
@@ -82,14 +80,14 @@ export const runs = (auth: Auth, runs: Runs, approvals: Approvals) =>
     })
     .post(
       '/:id/approvals',
-      async ({ user, params, body, request, server, set }) => {
-        server?.timeout(request, 0)
+      async ({ user, params, body, set }) => {
         const waiting = await approvals.waiting(user, params.id)
         const parsed = parseApprovals(body)
         const options = { requestId: String(set.headers['x-request-id']) }
-        return answered(await approvals.decide(user, waiting, { body: parsed, options }), parsed.stream ?? true)
+        return nativeAnswer(await approvals.decide(user, waiting, { body: parsed, options }), parsed.stream ?? true)
       },
       {
+        beforeHandle: patient,
         params: RunId,
         body: ApprovalsBody,
         detail: describe({
@@ -104,18 +102,6 @@ export const runs = (auth: Auth, runs: Runs, approvals: Approvals) =>
       },
     )
 
-const headerOf = ({ id, model, createdAt }: Answer['run']) => ({
-  id: `chatcmpl-${id}`,
-  created: Math.floor(createdAt.getTime() / 1000),
-  model,
-})
-
-async function answered({ run, events }: Answer, stream: boolean) {
-  const header = headerOf(run)
-  if (!stream) return Response.json(await runCompletion(events, header))
-  return sseResponse(mapIterator(events, nativeFrames(header)))
-}
-
 function lastEventId(headers: Record<string, string | undefined>): number {
   const id = headers['last-event-id']
   if (id === undefined || id === '') return 0
@@ -125,7 +111,7 @@ function lastEventId(headers: Record<string, string | undefined>): number {
 
 async function resume(runs: Runs, user: Parameters<Runs['read']>[0], id: string, after: number) {
   const { run, events, restart } = await runs.read(user, id, after)
-  const encode = nativeFrames(headerOf(run))
+  const encode = nativeFrames(headerOf({ run }))
   let opening = restart ? restartFrame() : ''
   return sseResponse(
     mapIterator(events, (batch) => {

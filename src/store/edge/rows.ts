@@ -77,24 +77,6 @@ export function toMessage(row: Row): Message {
   }
 }
 
-/** An answer as the function's row, which is also how it waits on disk to be saved. */
-export const fromAnswer = (message: Message, branchId: string): Row => ({
-  id: message.id,
-  conversation_id: message.conversationId,
-  branch_id: branchId,
-  parent_id: message.parentId,
-  role: message.role,
-  content: message.content,
-  model: message.model,
-  extra: message.extra,
-  status: message.status,
-  finish_reason: message.finishReason,
-  usage: message.usage,
-  cost_nanos: message.costNanos === null ? null : String(message.costNanos),
-  created_at: message.createdAt.toISOString(),
-  completed_at: message.completedAt?.toISOString() ?? null,
-})
-
 /** A whole conversation in memory: what `GET /conversations/{id}/full` tells, and the answers being written here. */
 export class Tree {
   private readonly nodes = new Map<string, Message>()
