@@ -1,4 +1,4 @@
-/** Two Python virtual environments under .cache/interop, since LiteLLM needs an older OpenAI SDK than the newest. */
+/** Python virtual environments under .cache/interop: several, since LiteLLM needs an older OpenAI SDK than the newest. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { say } from './checks'
@@ -6,38 +6,50 @@ import { spawn } from './children'
 
 export const LITELLM_VERSION = '1.102.4'
 export const OPENAI_VERSION = '3.52.0'
+const VALIDATORS = 'kubernetes-validate==1.37.0 check-jsonschema==0.39.0'
 
 const HERE = import.meta.dir
 const CACHE = join(HERE, '../../.cache/interop')
 const INSTALL_LIMIT_MS = 5 * 60_000
 
-export type PythonEnvs = { litellm: string; python: string }
+export type PythonEnvs = { litellm: string; python: string; validators: string }
 
-/** Paths of the `litellm` command and of a Python that has the OpenAI SDK; installs what is missing. */
+/** Paths of the `litellm` command, of a Python that has the OpenAI SDK and of validators' commands; installs what is missing. */
 export async function preparePython(): Promise<PythonEnvs> {
   await requireVenv()
   const litellm = await environment('litellm', `litellm[proxy]==${LITELLM_VERSION}`, 'litellm.lock.txt')
   const openai = await environment('openai', `openai==${OPENAI_VERSION}`, 'openai.lock.txt')
+  const validators = await environment('validators', VALIDATORS, 'validators.lock.txt')
   return {
     litellm: join(litellm, 'bin/litellm'),
     python: join(openai, 'bin/python3'),
+    validators: join(validators, 'bin'),
   }
 }
 
-async function environment(name: string, requirement: string, lockFile: string): Promise<string> {
+/** @param requirements packages with their versions, separated by spaces. */
+async function environment(name: string, requirements: string, lockFile: string): Promise<string> {
   const folder = join(CACHE, name)
   const lock = join(HERE, lockFile)
   const stamp = join(folder, 'installed.txt')
-  const wanted = `${requirement}\n${await Bun.file(lock).text()}`
+  const wanted = `${requirements}\n${await Bun.file(lock).text()}`
   if (existsSync(stamp) && (await Bun.file(stamp).text()) === wanted) {
-    say(`reuse ${requirement} in .cache/interop/${name}`)
+    say(`reuse ${requirements} in .cache/interop/${name}`)
     return folder
   }
-  say(`install ${requirement} in .cache/interop/${name} (about a minute)`)
+  say(`install ${requirements} in .cache/interop/${name} (about a minute)`)
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(CACHE, { recursive: true })
   await run(['python3', '-m', 'venv', folder])
-  await run([join(folder, 'bin/pip'), 'install', '--quiet', '--disable-pip-version-check', '-c', lock, requirement])
+  await run([
+    join(folder, 'bin/pip'),
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '-c',
+    lock,
+    ...requirements.split(' '),
+  ])
   // Written last: an interrupted installation starts over.
   await Bun.write(stamp, wanted)
   return folder

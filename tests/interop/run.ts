@@ -15,6 +15,7 @@ import { anthropicSuite } from './anthropic-js'
 import { closing, halt, report, say } from './checks'
 import { stopChildren } from './children'
 import { conversationSuite } from './conversations'
+import { deploySuite } from './deploy'
 import { langchainSuite } from './langchain'
 import { MASTER_KEY, startLiteLlm } from './litellm'
 import { openAiSuite } from './openai-js'
@@ -33,6 +34,7 @@ let postgres: TestServer | undefined
 
 async function main(): Promise<void> {
   const python = await preparePython()
+  if (!proxyOnly) await deploySuite(python.validators, folder)
   say('start LiteLLM')
   const litellmUrl = await startLiteLlm(python.litellm, provider.url, folder)
   const target = await targetFor(litellmUrl)

@@ -6,6 +6,8 @@ const PACKAGES = {
   postgresql: () => postgresBin() !== undefined,
   'redis-server': () => Bun.which('redis-server') !== null,
   chromium: () => Bun.which('chromium') !== null,
+  // Where only root looks for programs.
+  nginx: () => Bun.which('nginx') !== null || existsSync('/usr/sbin/nginx'),
 }
 
 /** Installs what is missing on a Debian machine as root; elsewhere says in one line what that is. */
