@@ -3,6 +3,7 @@ import { openPglite } from '../../src/store/pglite'
 import type { Store, User } from '../../src/store/port'
 import { openPostgres } from '../../src/store/postgres'
 import { sqlStore } from '../../src/store/sql'
+import { until } from './servers'
 
 export interface TestStore {
   store: Store
@@ -46,16 +47,22 @@ export async function createDatabase(): Promise<{
   const admin = process.env.TEST_DATABASE_URL
   if (!admin) throw new Error('These tests need Postgres: run them with `bun run test`')
   const name = `t_${crypto.randomUUID().replaceAll('-', '')}`
-  const run = async (sql: string) => {
+  const run = async (work: (pool: Pool) => Promise<unknown>) => {
     const pool = new Pool({ connectionString: admin, max: 1 })
-    await pool.query(sql)
-    await pool.end()
+    await work(pool).finally(() => pool.end())
   }
-  await run(`create database ${name}`)
+  // A pool has ended before its connections have: one that is thrown out then would say so to nobody, and that is a crash.
+  const unused = async (pool: Pool) =>
+    (await pool.query('select from pg_stat_activity where datname = $1', [name])).rowCount === 0
+  await run((pool) => pool.query(`create database ${name}`))
   const url = new URL(admin)
   url.pathname = `/${name}`
   return {
     url: url.href,
-    drop: () => run(`drop database if exists ${name} with (force)`),
+    drop: () =>
+      run(async (pool) => {
+        await until(() => unused(pool), 2000).catch(() => {})
+        await pool.query(`drop database if exists ${name} with (force)`)
+      }),
   }
 }
