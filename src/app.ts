@@ -31,6 +31,7 @@ import { clientAddress } from './plugins/client-address'
 import { compress } from './plugins/compress'
 import { docs } from './plugins/docs'
 import { type ErrorsOptions, errors } from './plugins/errors'
+import { idempotency, Repetitions, type RepetitionsOptions } from './plugins/idempotency'
 import { ids } from './plugins/ids'
 import { metrics } from './plugins/metrics'
 import { requestLog } from './plugins/request'
@@ -40,7 +41,8 @@ import type { Services } from './wire'
 /** The whole server: plugins in the order in which a request meets them, then what it offers. */
 export function createApp(services: Services) {
   const { config, info } = services
-  const identity = auth(services.accounts)
+  const repetitions = new Repetitions({ keys: services.idempotency, own: OWN_KEYS })
+  const identity = idempotency(auth(services.accounts), repetitions)
   const address = clientAddress({ trustProxy: config.server.trustProxy })
   return new Elysia({
     name: 'ai-chat-orchestrator',
@@ -50,14 +52,20 @@ export function createApp(services: Services) {
       idleTimeout: 60,
     },
   })
-    .use(errors({ dialect, onError: services.onError }))
+    .use(errors({ dialect, onError: services.onError, answered: repetitions.failed }))
     .use(requestLog({ metrics: services.metrics, onDone: services.onRequest }))
     .use(securityHeaders({ https: config.production }))
     .use(cors(corsOptions(config.server.corsOrigins)))
-    .use(body({ maxBytes: config.server.maxBodyBytes, documents: ['/v1/import/conversations'] }))
+    .use(
+      body({
+        maxBytes: config.server.maxBodyBytes,
+        documents: ['/v1/import/conversations'],
+        onRead: repetitions.read,
+      }),
+    )
     .use(ids())
     .use(compress())
-    .use(docs(info))
+    .use(docs({ ...info, withoutKey: [WITHOUT_KEY] }))
     .use(health(services.health, info))
     .use(config.metrics.enabled ? metrics(services.metrics, config.metrics) : new Elysia())
     .get('/', ({ redirect }) => redirect('/docs'), { detail: { hide: true } })
@@ -86,6 +94,33 @@ export function createApp(services: Services) {
 
 /** The type that Eden clients are made from. */
 export type App = ReturnType<typeof createApp>
+
+/** Ends the very session that a repetition would have to come with. */
+const WITHOUT_KEY = 'POST /api/v1/auth/logout'
+
+/**
+ * Every write that knows its caller honours `Idempotency-Key`. These do so themselves: what they make has ids that follow from
+ * the key, or a run that holds it. Answers that nobody keeps have neither.
+ */
+const OWN_KEYS: RepetitionsOptions['own'] = {
+  'POST /v1/chat/completions': ({ body, headers }) =>
+    !isOpenAi(body) || Boolean(has(body, 'conversation_id') || headers.get('x-conversation-id')),
+  'POST /v1/messages': ({ body, headers }) =>
+    Boolean(headers.get('x-conversation-id') ?? has(has(body, 'metadata'), 'conversation_id')),
+  'POST /v1/responses': ({ body }) => has(body, 'store') !== false,
+  'POST /api/chat': true,
+  'POST /v1/chat/regenerate': true,
+  'POST /v1/messages/:id/regenerate': true,
+  'POST /v1/conversations': true,
+  'POST /v1/conversations/:id/branches': true,
+  'POST /v1/conversations/:id/branches/:branch_id/merge': true,
+  'POST /api/v1/conversations': true,
+  'POST /api/v1/conversations/:id/messages': true,
+  [WITHOUT_KEY]: true,
+}
+
+const has = (value: unknown, name: string): unknown =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined
 
 const OPENAI = /^\/v1\/(?:models(?:$|\/(?!.*\/info$))|embeddings$|responses(?:\/|$))/
 

@@ -39,6 +39,7 @@ import { Runs } from './modules/runs/service'
 import { Search } from './modules/search/service'
 import { Stats } from './modules/stats/service'
 import { Sync } from './modules/sync/service'
+import { Idempotency } from './plugins/idempotency-keys'
 import { Metrics } from './plugins/metrics'
 import { MemoryRunLog } from './runs/memory'
 import type { Store } from './store/port'
@@ -135,6 +136,13 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     aiSdk: new AiSdk(store, chat, runs),
     responses: new Responses(store, chat, runs),
     embeddings: new Embeddings(chat, models),
+    idempotency: new Idempotency({
+      store,
+      key: new Uint8Array(hkdfSync('sha256', signingKey, '', 'idempotency/v1', 32)),
+      instanceId,
+      now,
+      onFault: (message, err) => log.error({ err }, message),
+    }),
     health: new Health(() => [...dependencies({ store, redis, models }), ...(tools?.dependencies ?? [])]),
     info: {
       name: pkg.name,

@@ -11,28 +11,35 @@ export interface BodyOptions {
   maxBytes: number
   /** Paths that take documents made elsewhere. */
   documents?: string[]
+  /** Told of what was read. */
+  onRead?: (request: Request, bytes: Uint8Array, value: unknown) => void
 }
 
 /** Reads JSON bodies strictly: size, encoding, depth and syntax are each refused with their own sentence. */
-export const body = ({ maxBytes, documents = [] }: BodyOptions) =>
+export const body = ({ maxBytes, documents = [], onRead = () => {} }: BodyOptions) =>
   new Elysia({ name: 'body' }).onParse({ as: 'global' }, async function strictJson({ request, headers, path }) {
-    const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
     if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
     const bytes = await readAll(request, maxBytes)
-    if (bytes.length === 0) return null
-    if (isPacked(headers['content-encoding'], bytes)) {
-      throw new AppError(
-        'UNSUPPORTED_MEDIA_TYPE',
-        'Send the body unpacked: compressed bodies and archives are not opened',
-      )
-    }
-    const levels = documents.includes(path) ? MAX_DOCUMENT_DEPTH : MAX_DEPTH
-    if (NDJSON.test(type ?? '')) return parseLines(decode(bytes), levels)
-    if (type !== 'application/json' && !type?.endsWith('+json')) {
-      throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as JSON, with Content-Type: application/json')
-    }
-    return parse(decode(bytes), levels)
+    const value = read(bytes, headers, documents.includes(path) ? MAX_DOCUMENT_DEPTH : MAX_DEPTH)
+    onRead(request, bytes, value)
+    return value
   })
+
+function read(bytes: Uint8Array, headers: Record<string, string | undefined>, levels: number): unknown {
+  const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
+  if (bytes.length === 0) return null
+  if (isPacked(headers['content-encoding'], bytes)) {
+    throw new AppError(
+      'UNSUPPORTED_MEDIA_TYPE',
+      'Send the body unpacked: compressed bodies and archives are not opened',
+    )
+  }
+  if (NDJSON.test(type ?? '')) return parseLines(decode(bytes), levels)
+  if (type !== 'application/json' && !type?.endsWith('+json')) {
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as JSON, with Content-Type: application/json')
+  }
+  return parse(decode(bytes), levels)
+}
 
 /** One JSON value per line; becomes the list of them. */
 const NDJSON = /^application\/(?:x-)?(?:ndjson|jsonl|jsonlines)$/

@@ -121,12 +121,44 @@ const asset = (body: BodyInit, type: string) =>
     headers: { 'content-type': type, 'content-security-policy': CSP },
   })
 
+type Paths = Record<string, Record<string, { security?: object[]; parameters?: { name: string }[] }>>
+
+const KEY = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
+  description: 'Sent again with the same key, a request gets the answer of the first one and does nothing.',
+}
+
+/** Every write by somebody who is known takes a key; no route has to say so. */
+function addKeys(paths: Paths, withoutKey: string[]): void {
+  for (const [path, methods] of Object.entries(paths)) {
+    for (const [method, operation] of Object.entries(methods)) {
+      const name = `${method.toUpperCase()} ${path.replace(/\/$/, '')}`
+      if (method === 'get' || !operation.security?.length || withoutKey.includes(name)) continue
+      const others =
+        operation.parameters?.filter((parameter) => parameter.name.toLowerCase() !== 'idempotency-key') ?? []
+      operation.parameters = [...others, KEY]
+    }
+  }
+}
+
+export interface DocsOptions {
+  version: string
+  /** Operations that know their caller and take no `Idempotency-Key`. */
+  withoutKey: string[]
+}
+
 /**
  * `/openapi.json`, and `/docs` to read it with. The plugin writes the document; its own page loads scripts from a
  * public CDN, so the page is ours and the scripts come from the installed `swagger-ui-dist`.
  */
-export const docs = ({ version }: { version: string }) => {
+export const docs = ({ version, withoutKey }: DocsOptions) => {
   const app = new Elysia({ name: 'docs' })
+    .onAfterHandle(function nameKeys({ path, responseValue }) {
+      if (path === '/openapi.json') addKeys((responseValue as { paths: Paths }).paths, withoutKey)
+    })
     .use(
       swagger({
         path: '/docs',
@@ -170,4 +202,5 @@ const DESCRIPTION = `One server between chat frontends and language models.
 
 Successful answers are \`{ "success": true, "data": … }\`, failures \`{ "success": false, "error": { message, code, details, request_id } }\`.
 Compatible surfaces (OpenAI's under \`/v1/chat/completions\`, \`/v1/responses\`, \`/v1/embeddings\` and \`/v1/models\`, the account endpoints under \`/api/v1\`) answer in their own shapes.
-Lists are pages: \`?page=1&limit=20\`, \`limit\` at most 100. Times are ISO 8601 in UTC, ids are UUIDs.`
+Lists are pages: \`?page=1&limit=20\`, \`limit\` at most 100. Times are ISO 8601 in UTC, ids are UUIDs.
+Every write of somebody who is signed in takes an \`Idempotency-Key\`; signing up, in and out, and trading refresh tokens do not.`

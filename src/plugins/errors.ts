@@ -7,6 +7,8 @@ export interface ErrorsOptions {
   dialect: (request: { path: string; body: unknown }, error: AppError, requestId: string | null) => Encoded | undefined
   /** Told of every failure, with the request it belongs to; the log decides what is worth a line. */
   onError: (error: AppError, request: Request, requestId: string | null) => void
+  /** Sees the answer before it leaves. */
+  answered?: (request: Request, answer: Response) => Promise<void>
 }
 
 export interface Encoded {
@@ -16,10 +18,10 @@ export interface Encoded {
 }
 
 /** The only `onError`: whatever is thrown leaves as one envelope, and nothing of it that is not meant for clients. */
-export const errors = ({ dialect, onError }: ErrorsOptions) =>
+export const errors = ({ dialect, onError, answered = async () => {} }: ErrorsOptions) =>
   new Elysia({ name: 'errors' }).onError(
     { as: 'global' },
-    function envelope({ code, error, request, path, set, ...rest }) {
+    async function envelope({ code, error, request, path, set, ...rest }) {
       const failure =
         hungUp(request, error) ??
         translate(code, error, { method: request.method, path, query: 'query' in rest ? rest.query : {} })
@@ -32,13 +34,18 @@ export const errors = ({ dialect, onError }: ErrorsOptions) =>
       set.status = encoded.status
       if (failure.retryAfter !== undefined) set.headers['retry-after'] = String(failure.retryAfter)
       if (failure.code === 'UNAUTHORIZED') set.headers['www-authenticate'] = 'Bearer'
-      // A ready `Response`: on the way of an unknown route, a plain object would be lost.
-      const { body: said, status } = encoded
-      if (typeof said !== 'string') return Response.json(said, { status })
-      const headers = { 'content-type': 'text/plain; charset=utf-8', 'x-error-code': failure.code }
-      return new Response(said, { status, headers })
+      const answer = responseOf(encoded, failure)
+      await answered(request, answer)
+      return answer
     },
   )
+
+/** A ready `Response`: on the way of an unknown route, a plain object would be lost. */
+function responseOf({ body, status }: Encoded, { code }: AppError): Response {
+  if (typeof body !== 'string') return Response.json(body, { status })
+  const headers = { 'content-type': 'text/plain; charset=utf-8', 'x-error-code': code }
+  return new Response(body, { status, headers })
+}
 
 /** Work that was given up because its client left. Nobody reads this answer, and it must not count as our fault. */
 function hungUp({ signal }: Request, error: unknown): AppError | undefined {

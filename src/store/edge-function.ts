@@ -4,6 +4,7 @@ import { Answers } from './edge/answers'
 import { EdgeApi } from './edge/api'
 import { EdgeBranches } from './edge/branches'
 import { EdgeConversations } from './edge/conversations'
+import { MemoryIdempotency } from './edge/idempotency'
 import { EdgeMessages } from './edge/messages'
 import { Outbox } from './edge/outbox'
 import { ProfileWallets, SupabaseTables } from './edge/rest'
@@ -69,6 +70,7 @@ export function edgeStore(options: EdgeFunctionOptions): Store {
     search: { find: noSearch },
     stats: { of: noStats },
     sync: { changes: noSync },
+    idempotency: new MemoryIdempotency(),
     ping: () => api.ping(),
     async close() {
       answers.close()

@@ -227,6 +227,14 @@ export interface Branch {
   viewedAt: Date
 }
 
+export interface NewBranch {
+  id: string
+  parentMessageId: string
+  name: string | undefined
+  /** The id follows from a key of the client's: the call may have come before. */
+  repeatable?: boolean
+}
+
 /** When a write happens, and which state of the conversation it expects. */
 export interface WriteTerms {
   rev?: number | undefined
@@ -300,13 +308,14 @@ export interface BranchStore {
   ): Promise<{ items: Branch[]; total: number } | undefined>
   /**
    * A branch that ends at this message, from now on the active one; where one ends already, it is that one. When the
-   * conversation has a branch of this id, the call came before, and changes nothing.
+   * conversation has a branch of this id, the call came before, and changes nothing; so it does with `repeatable` when the
+   * branch that ends there is shown already. Both come before `terms` is looked at.
    * @throws AppError CONFLICT when the message is still being written.
    */
   create(
     owner: Owner,
     conversationId: string,
-    branch: { id: string; parentMessageId: string; name: string | undefined },
+    branch: NewBranch,
     terms: WriteTerms,
   ): Promise<Written<Branch> | undefined>
   activate(owner: Owner, conversationId: string, id: string, terms: WriteTerms): Promise<Written<Branch> | undefined>
@@ -328,7 +337,7 @@ export interface BranchStore {
   ): Promise<Comparison | undefined>
   /**
    * Copies what one branch has beyond the other below the end of the other, which becomes active. Done again with the same
-   * `key`, it changes nothing and gives what it made. @throws AppError CONFLICT when either ends with an answer that is still
+   * `key`, it changes nothing and gives what it made, whatever `terms` says. @throws AppError CONFLICT when either ends with an answer that is still
    * being written.
    */
   merge(
@@ -724,6 +733,54 @@ export interface SyncStore {
   changes(owner: Owner, options: { cursor: SyncCursor | undefined; limit: number }): Promise<Changes | 'reset'>
 }
 
+/** Which request a key came with, and who works on it. */
+export interface KeyClaim {
+  /** 1 to 255 visible ASCII characters. The same key of another person is another key. */
+  key: string
+  /** The operation's template, such as `POST /v1/keys`: for people who look into the table. */
+  operation: string
+  /** The same for the same request, another for any other. */
+  fingerprint: string
+  /** The process that works on it. */
+  instanceId: string
+  at: Date
+  /** From then on the key is as good as new. */
+  expiresAt: Date
+}
+
+/** An answer as it left. */
+export interface KeptAnswer {
+  status: number
+  /** Names in small letters. */
+  headers: Record<string, string>
+  /** Sealed by whoever keeps it: answers hold secrets. */
+  body: Uint8Array
+}
+
+export type Claimed =
+  /** Work on it now: nobody else does. */
+  | { outcome: 'claimed' }
+  /** The same request is being worked on. */
+  | { outcome: 'running' }
+  /** The key came with another request. */
+  | { outcome: 'other' }
+  | { outcome: 'done'; answer: KeptAnswer }
+
+/** Requests that must be done once, by the keys that their clients gave them. */
+export interface IdempotencyStore {
+  /**
+   * Takes a key. Of any number of calls at once one gets it. What a process not heard of for `silentSeconds` was working
+   * on goes to the next who asks the same.
+   */
+  claim(owner: Owner, claim: KeyClaim, silentSeconds: number): Promise<Claimed>
+  /** Keeps the answer. Changes nothing when the claim is not this one any more. */
+  complete(owner: Owner, claim: KeyClaim, answer: KeptAnswer): Promise<void>
+  /** Gives the key back: the next request with it is a first one. Changes nothing when the claim is not this one any more. */
+  release(owner: Owner, claim: KeyClaim): Promise<void>
+  /** Forgets at most `limit` keys whose time is over, of everybody. @returns how many. */
+  prune(now: Date, limit: number): Promise<number>
+}
+
 /** What a person may spend, and with whose key. */
 export interface Wallet {
   /** Nano-dollars left; null when nothing limits them. */
@@ -756,6 +813,7 @@ export interface Store {
   readonly search: SearchStore
   readonly stats: StatsStore
   readonly sync: SyncStore
+  readonly idempotency: IdempotencyStore
   /** Resolves when the database answers. */
   ping(): Promise<void>
   close(): Promise<void>

@@ -6,6 +6,7 @@ import {
   index,
   integer,
   pgTable,
+  primaryKey,
   text,
   timestamp,
   unique,
@@ -25,6 +26,8 @@ const jsonb = <T>(name: string) =>
 /** The transaction that wrote a row last: what tells a reader of changes which ones it has not seen. */
 const xid8 = (name: string) => customType<{ data: string }>({ dataType: () => 'xid8' })(name)
 const tsvector = (name: string) => customType<{ data: string }>({ dataType: () => 'tsvector' })(name)
+
+const bytea = (name: string) => customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })(name)
 
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 3 })
 
@@ -346,6 +349,38 @@ export const runCheckpoints = pgTable(
     text: text('text').notNull(),
   },
   (t) => [unique('run_checkpoints_order').on(t.runId, t.seq)],
+)
+
+/** Requests that came with an `Idempotency-Key`, and what they were answered. */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    key: text('key').notNull(),
+    /** The route's template, for people who look in here. */
+    operation: text('operation').notNull(),
+    /** SHA-256 of the request. */
+    fingerprint: text('fingerprint').notNull(),
+    /** The process that works on it; when its heartbeat stops, another may. */
+    instanceId: uuid('instance_id').notNull(),
+    state: text('state').$type<'running' | 'done'>().notNull(),
+    status: integer('status'),
+    headers: jsonb<Record<string, string>>('headers'),
+    /** Encrypted: answers hold secrets, a new API key for one. */
+    body: bytea('body'),
+    createdAt: instant('created_at').notNull(),
+    expiresAt: instant('expires_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.userId, t.key] }),
+    index('idempotency_keys_expired').on(t.expiresAt),
+    index('idempotency_keys_user').on(t.userId),
+  ],
 )
 
 /** Processes that serve this database. */

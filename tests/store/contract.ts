@@ -7,6 +7,7 @@ import { bulkContract } from './contract/bulk'
 import { conversationsContract } from './contract/conversations'
 import { feedbackContract } from './contract/feedback'
 import { Given } from './contract/given'
+import { deadClaimsContract, idempotencyContract } from './contract/idempotency'
 import { keysContract } from './contract/keys'
 import { listingContract } from './contract/listing'
 import { messagesContract } from './contract/messages'
@@ -43,7 +44,9 @@ export function storeContract(
     describe('runs', () => runsContract(given))
     describe('conversations', () => conversationsContract(given))
     describe('lists and trees', () => listingContract(given, { keepsAll: keepsPeople }))
+    describe('idempotency', () => idempotencyContract(given))
     if (!keepsPeople) return
+    describe('idempotency across processes', () => deadClaimsContract(given))
     describe('accounts', () => accountsContract(given))
     describe('keys', () => keysContract(given))
     describe('archive', () => archiveContract(given))

@@ -2,12 +2,13 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { AppError } from '../../src/errors'
 import { newId } from '../../src/lib/ids'
-import type { User, Written } from '../../src/store/port'
+import type { KeyClaim, User, Written } from '../../src/store/port'
 import { openPostgres } from '../../src/store/postgres'
 import { sqlStore } from '../../src/store/sql'
 import { createDatabase, openTestPostgres, type TestStore } from '../support/db'
 import { forkedTree } from './contract/archive'
 import { AT, atOnce, Given, message, newTurn, type Turn } from './contract/given'
+import { newClaim } from './contract/idempotency'
 import { brokenTrees } from './soundness'
 
 // Only on real Postgres: the embedded database has one connection, and hides what races.
@@ -65,6 +66,23 @@ test('opens a branch for each of twenty answers made again at once', async () =>
   expect(new Set(branches.map(({ name }) => name)).size).toBe(21)
   const { items } = await given.path(user, first.conversationId, { leafId: String(turns[0]?.answerId) })
   expect(items[1]?.siblings.count).toBe(21)
+})
+
+test('gives a key to one of fifty claims at once, also when its time was over or its process is dead', async () => {
+  const user = await given.user()
+  const { idempotency } = given.store
+  const living = newId()
+  await given.store.runs.heartbeat(living)
+  const winners = async (claim: KeyClaim) => {
+    const claims = await atOnce(50, () => idempotency.claim(user, { ...claim, instanceId: living }, 10))
+    return claims.flatMap(({ outcome }) => (outcome === 'running' ? [] : [outcome]))
+  }
+  const claim = newClaim()
+  expect(await winners(claim)).toEqual(['claimed'])
+  const later = { ...claim, at: claim.expiresAt, expiresAt: new Date(claim.expiresAt.getTime() + 1000) }
+  expect(await winners(later)).toEqual(['claimed'])
+  await given.sql('update idempotency_keys set instance_id = $2 where key = $1', [claim.key, newId()])
+  expect(await winners(later)).toEqual(['claimed'])
 })
 
 test('migrates an empty database once when ten servers start at the same time', async () => {

@@ -52,6 +52,11 @@ export async function fill(pool: Pool): Promise<Rows> {
      values ($1, $2, $3, $4, $5, $6, 'completed', 'm', $1, 3, $7)`,
     [run, TENANT, user, conversation, answer, branch, at],
   )
+  await sql(
+    `insert into idempotency_keys (tenant_id, user_id, key, operation, fingerprint, instance_id, state, body, created_at, expires_at)
+     values ($1, $2, $3, 'POST /v1/keys', 'f', $2, 'done', $4, $5, $5)`,
+    [TENANT, user, canary, Buffer.from(canary), at],
+  )
   await sql('insert into run_checkpoints (run_id, seq, text) values ($1, 1, $2)', [run, canary])
   await sql(
     `insert into feedback (id, tenant_id, user_id, conversation_id, message_id, comment, snapshot, created_at, updated_at)

@@ -45,6 +45,7 @@ export class Branches {
       id: key === undefined ? newId() : seedOf(owner, id, key),
       parentMessageId: given.parent_message_id,
       name: given.name?.trim(),
+      repeatable: key !== undefined,
     }
     const made = await this.branch(
       owner,

@@ -212,7 +212,7 @@ Each response is kept in a conversation, which \`conversation.id\` names: a new 
 
 \`instructions\` are for this turn. System messages in the input become the system prompt of a new conversation. Tools that OpenAI's servers run (\`web_search\`, \`file_search\`, \`mcp\`, …) and files by id are refused. When an answer has to begin anew, because its provider broke off, the stream ends with an error; after \`X-Stream-Restart: allow\` the open item is closed as \`incomplete\` and a new one begins.
 
-\`Idempotency-Key\` (kept responses only): the same key with the same body answers with what the first request made.`
+\`Idempotency-Key\`: the same key with the same body answers with what the first request made; a kept response also while it is still being written.`
 
 const GET = `As it is now: \`in_progress\`, \`completed\`, \`incomplete\`, \`failed\` or \`cancelled\`. With \`stream=true\` its events, those there are and those to come; \`starting_after\` leaves out those up to that \`sequence_number\`. Some time after its end the single pieces are not kept any more: then the events with whole texts follow. Answers that another API asked for are responses, too.`
 

@@ -1,8 +1,8 @@
-import { and, asc, count, desc, eq, ne, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, ne, or, sql } from 'drizzle-orm'
 import { AppError } from '../../errors'
 import { newId } from '../../lib/ids'
 import { otherRequest } from '../../lib/turn-options'
-import type { Branch, BranchStore, Owner, WriteTerms } from '../port'
+import type { Branch, BranchStore, NewBranch, Owner, WriteTerms } from '../port'
 import { branches, conversations, messages } from '../schema'
 import { messageColumns } from './columns'
 import { type Db, only } from './db'
@@ -64,14 +64,8 @@ export class SqlBranches implements BranchStore {
     return { items, total: Number(total?.n) }
   }
 
-  create(
-    owner: Owner,
-    id: string,
-    given: { id: string; parentMessageId: string; name: string | undefined },
-    terms: WriteTerms,
-  ) {
-    return write(this.db, { owner, id, terms }, async (tx) => {
-      if (await endOf(tx, id, given.id)) return { repeated: true, value: () => branchOf(tx, given.id) }
+  create(owner: Owner, id: string, given: NewBranch, terms: WriteTerms) {
+    return write(this.db, { owner, id, terms, before: (tx) => begunBefore(tx, id, given) }, async (tx) => {
       const leafId = given.parentMessageId
       const [end] = await tx
         .select({ status: messages.status, branchId: branches.id })
@@ -133,17 +127,12 @@ export class SqlBranches implements BranchStore {
     return { commonLength, lastCommonId, a: await pageOf(beyondA), b: await pageOf(beyondB) }
   }
 
-  merge(owner: Owner, id: string, between: { id: string; onto: string; key?: string | undefined }, terms: WriteTerms) {
-    return write(this.db, { owner, id, terms }, async (tx) => {
-      const [source, target] = [await endOf(tx, id, between.id), await endOf(tx, id, between.onto)]
-      if (!source || !target) return undefined
-      const { beyondA } = await parting(tx, source.leafId, target.leafId)
-      const copies = copiesOf(beyondA, target.leafId, between.key ?? newId())
-      const branch = () => branchOf(tx, target.id)
-      const there = await this.branchesOf(tx, id, copies)
-      if (there.some((branchId) => branchId !== target.id)) throw otherRequest()
-      if (there.length > 0)
-        return { repeated: true, value: async () => ({ branch: await branch(), copied: there.length }) }
+  merge(owner: Owner, id: string, between: Between, terms: WriteTerms) {
+    const before = async (tx: Tx) => (between.key === undefined ? undefined : this.merged(tx, id, between))
+    return write(this.db, { owner, id, terms, before }, async (tx) => {
+      const planned = await plan(tx, id, between)
+      if (!planned) return undefined
+      const { source, target, copies } = planned
       if (source.status === 'streaming' || target.status === 'streaming') throw busy()
       await insertCopies(tx, {
         conversationId: id,
@@ -153,8 +142,20 @@ export class SqlBranches implements BranchStore {
         at: terms.at,
       })
       const { activeLeafId } = await view(tx, { id: target.id, leafId: copies.at(-1)?.id ?? target.leafId }, terms.at)
-      return { activeLeafId, value: async () => ({ branch: await branch(), copied: copies.length }) }
+      return { activeLeafId, value: async () => ({ branch: await branchOf(tx, target.id), copied: copies.length }) }
     })
+  }
+
+  /** What a merge with this key made. @throws AppError VALIDATION_ERROR when it was onto another branch. */
+  private async merged(tx: Tx, id: string, between: Between) {
+    const planned = await plan(tx, id, between)
+    if (!planned) return undefined
+    const there = await this.branchesOf(tx, id, planned.copies)
+    if (there.some((branchId) => branchId !== planned.target.id)) throw otherRequest()
+    const branch = await branchOf(tx, planned.target.id)
+    // Where there was nothing to copy, the merge only showed the other branch.
+    const done = there.length > 0 || (planned.copies.length === 0 && branch.active)
+    return done ? () => ({ branch, copied: there.length }) : undefined
   }
 
   private inOrder(conversationId: string, ids: string[]) {
@@ -170,6 +171,30 @@ export class SqlBranches implements BranchStore {
     const rows = await tx.select({ branchId: messages.branchId }).from(messages).where(where)
     return rows.map(({ branchId }) => branchId)
   }
+}
+
+/** The branch that the same request has begun, or found and shown. */
+async function begunBefore(tx: Tx, conversationId: string, { id, parentMessageId, repeatable = false }: NewBranch) {
+  const shown = and(eq(branches.leafId, parentMessageId), eq(conversations.activeLeafId, parentMessageId))
+  const mayBe = or(eq(branches.id, id), repeatable ? shown : undefined)
+  const [made] = await branchRows(tx)
+    .where(and(eq(branches.conversationId, conversationId), mayBe))
+    .orderBy(sql`${branches.id} = ${id} desc`)
+  return made && (() => made)
+}
+
+interface Between {
+  id: string
+  onto: string
+  key?: string | undefined
+}
+
+/** Both ends of a merge, and the copies it is made of. */
+async function plan(tx: Tx, id: string, { id: from, onto, key }: Between) {
+  const [source, target] = [await endOf(tx, id, from), await endOf(tx, id, onto)]
+  if (!source || !target) return undefined
+  const { beyondA } = await parting(tx, source.leafId, target.leafId)
+  return { source, target, copies: copiesOf(beyondA, target.leafId, key ?? newId()) }
 }
 
 const busy = () =>

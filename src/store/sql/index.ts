@@ -7,6 +7,7 @@ import { SqlBulk } from './bulk'
 import { SqlConversations } from './conversations'
 import { migrateDb, openDb } from './db'
 import { SqlFeedback } from './feedback'
+import { SqlIdempotency } from './idempotency'
 import { SqlKeys } from './keys'
 import { SqlMessages } from './messages'
 import { SqlRuns } from './runs'
@@ -39,6 +40,7 @@ export async function sqlStore(
     search: new SqlSearch(db),
     stats: new SqlStats(db),
     sync: new SqlSync(db),
+    idempotency: new SqlIdempotency(db),
     async ping() {
       await pool.query('select 1')
     },

@@ -9,9 +9,18 @@ export type Tx = Parameters<Parameters<Db['transaction']>[0]>[0]
 /** What is shown from now on, when that changes, and what the write made, read when all is done. */
 export interface Work<T> {
   activeLeafId?: string | null
-  /** The request came before and was done then: nothing has changed now. */
-  repeated?: boolean
   value: () => T | Promise<T>
+}
+
+export interface Write<T> {
+  owner: Owner
+  id: string
+  terms: WriteTerms
+  /**
+   * What a request made that came before, if this is that one again. Looked for first: the state that its client has seen is
+   * the one before its own change.
+   */
+  before?: (tx: Tx) => Promise<Work<T>['value'] | undefined>
 }
 
 /**
@@ -20,7 +29,7 @@ export interface Work<T> {
  */
 export function write<T>(
   db: Db,
-  { owner, id, terms }: { owner: Owner; id: string; terms: WriteTerms },
+  { owner, id, terms, before: cameBefore }: Write<T>,
   work: (tx: Tx, conversation: Conversation) => Promise<Work<T> | undefined>,
 ): Promise<Written<T> | undefined> {
   return db.transaction(async (tx) => {
@@ -29,16 +38,16 @@ export function write<T>(
     if (!locked) return undefined
     // Read again: what was read while waiting for the lock may be older than the row.
     const before = await current()
+    const made = await cameBefore?.(tx)
+    if (made) return { outcome: 'done' as const, conversation: before, value: await made() }
     if (terms.rev !== undefined && terms.rev !== before.rev) return { outcome: 'stale' as const, conversation: before }
     const done = await work(tx, before)
     if (!done) return undefined
-    const { activeLeafId = before.activeLeafId, repeated = false, value } = done
-    if (!repeated) {
-      await tx
-        .update(conversations)
-        .set({ rev: sql`${conversations.rev} + 1`, updatedAt: terms.at, activeLeafId })
-        .where(eq(conversations.id, id))
-    }
+    const { activeLeafId = before.activeLeafId, value } = done
+    await tx
+      .update(conversations)
+      .set({ rev: sql`${conversations.rev} + 1`, updatedAt: terms.at, activeLeafId })
+      .where(eq(conversations.id, id))
     return { outcome: 'done' as const, conversation: await current(), value: await value() }
   })
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { newId } from '../../../src/lib/ids'
-import type { Branch, Owner, User, Written } from '../../../src/store/port'
+import type { Branch, Owner, User, WriteTerms, Written } from '../../../src/store/port'
 import { brokenTrees } from '../soundness'
 import { AT, after, type Given, message, type Turn } from './given'
 
@@ -130,6 +130,32 @@ export function branchesContract(given: () => Given): void {
     expect(done(await branches().create(user, id, made, { at: AT }))).toMatchObject({ id: made.id, messageCount: 3 })
     expect((await given().conversation(user, id)).rev).toBe(rev)
     expect(await list(user, id)).toHaveLength(3)
+  })
+
+  test('knows a request that comes again before it looks at the state that was expected', async () => {
+    const user = await given().user()
+    const { id, question, main, other } = await forked(given(), user)
+    const before = async () => ({ rev: (await given().conversation(user, id)).rev, at: AT })
+    const twice = async <T>(terms: WriteTerms, write: (terms: WriteTerms) => Promise<Written<T> | undefined>) => {
+      const first = done(await write(terms))
+      const { rev } = await given().conversation(user, id)
+      expect(rev).toBe(Number(terms.rev) + 1)
+      expect(done(await write(terms))).toEqual(first)
+      expect((await given().conversation(user, id)).rev).toBe(rev)
+    }
+    const made = { id: newId(), parentMessageId: question, name: 'Aside', repeatable: true }
+    await twice(await before(), (terms) => branches().create(user, id, made, terms))
+    const { leafId = '' } = (await list(user, id)).find((branch) => branch.id === other) ?? {}
+    const there = { id: newId(), parentMessageId: String(leafId), name: undefined, repeatable: true }
+    await twice(await before(), (terms) => branches().create(user, id, there, terms))
+    await twice(await before(), (terms) => branches().merge(user, id, { id: other, onto: main, key: 'k' }, terms))
+    // All that is in it is on the other one already.
+    await twice(await before(), (terms) => branches().merge(user, id, { id: made.id, onto: other, key: 'l' }, terms))
+    const stale = { rev: 1, at: AT }
+    expect(await branches().create(user, id, { ...made, id: newId() }, stale)).toMatchObject({ outcome: 'stale' })
+    expect(await branches().merge(user, id, { id: other, onto: main, key: 'm' }, stale)).toMatchObject({
+      outcome: 'stale',
+    })
   })
 
   test('begins nothing at an answer that is still being written', async () => {
