@@ -56,13 +56,7 @@ export function createApp(services: Services) {
     .use(requestLog({ metrics: services.metrics, onDone: services.onRequest }))
     .use(securityHeaders({ https: config.production }))
     .use(cors(corsOptions(config.server.corsOrigins)))
-    .use(
-      body({
-        maxBytes: config.server.maxBodyBytes,
-        documents: ['/v1/import/conversations'],
-        onRead: repetitions.read,
-      }),
-    )
+    .use(body({ maxBytes: config.server.maxBodyBytes, unread: ['/v1/import/conversations'], onRead: repetitions.read }))
     .use(ids())
     .use(compress())
     .use(docs({ ...info, withoutKey: [WITHOUT_KEY] }))

@@ -59,6 +59,8 @@ export function loadConfig(env: Env) {
         min: 1024,
         max: 1_073_741_824,
       }),
+      /** Bytes that conversations from elsewhere may have. They are read piece by piece. */
+      maxImportBytes: read.int('MAX_IMPORT_BYTES', 209_715_200, { min: 1024, max: 10_737_418_240 }),
       /** Exact origins, or `*` for any (never with credentials). */
       corsOrigins: read.list('CORS_ORIGINS', ['*']),
       /** Take the client address from `X-Real-IP` / `X-Forwarded-For`. Only behind a proxy that sets them. */

@@ -127,7 +127,7 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
       now,
     }),
     exports: new Exports({ store, now, onFault: (message, err) => log.error({ err }, message) }),
-    imports: new Imports(store, now),
+    imports: new Imports({ store, now, maxBytes: config.server.maxImportBytes, atOnce: writersOf(config) }),
     feedback,
     observatory: new Observatory({ store, conversations, chat, runs, feedback, models, now }),
     search: new Search(store),
@@ -204,6 +204,10 @@ async function openStore(
   const { openPglite } = await import('./store/pglite')
   return sqlStore('pglite', await openPglite({ dataDir: join(store.dataDir, 'postgres'), onError: onFatal }))
 }
+
+/** Imported conversations that are written at once: the embedded database has one connection, a server others to serve. */
+const writersOf = ({ store: { kind, poolSize } }: Config) =>
+  kind === 'pglite' ? 1 : Math.max(1, Math.min(4, Math.floor(poolSize / 3)))
 
 function openRedis(url: string, log: Log): Redis {
   // Fail fast: a request must never wait for a Redis that is away.

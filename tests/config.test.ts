@@ -31,6 +31,7 @@ test('starts with no settings at all', () => {
       host: '0.0.0.0',
       port: 8000,
       maxBodyBytes: 10_485_760,
+      maxImportBytes: 209_715_200,
       corsOrigins: ['*'],
       trustProxy: false,
       drainTimeout: 30,
@@ -69,6 +70,7 @@ const READ: [string, string, (config: Config) => unknown, unknown][] = [
   ['PORT', ' 65535 ', (c) => c.server.port, 65535],
   ['PORT', '', (c) => c.server.port, 8000],
   ['MAX_BODY_BYTES', '1024', (c) => c.server.maxBodyBytes, 1024],
+  ['MAX_IMPORT_BYTES', '1073741824', (c) => c.server.maxImportBytes, 1_073_741_824],
   [
     'CORS_ORIGINS',
     'https://a.example, https://b.example,',
@@ -123,6 +125,7 @@ test.each([
   ['PORT', '-1', 'a whole number'],
   ['PORT', '1e3', 'a whole number'],
   ['MAX_BODY_BYTES', '10MB', 'a whole number from 1024'],
+  ['MAX_IMPORT_BYTES', '200MB', 'a whole number from 1024'],
   ['TRUST_PROXY', 'maybe', 'true or false'],
   ['DRAIN_TIMEOUT', '3601', 'from 0 to 3600'],
   ['LOG_LEVEL', 'loud', 'trace, debug, info, warn'],

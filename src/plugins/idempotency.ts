@@ -41,7 +41,7 @@ export class Repetitions {
     const { headers, method, url } = request
     if (method === 'GET' || method === 'HEAD' || !headers.has('idempotency-key')) return undefined
     const operation = `${method} ${route.replace(/\/$/, '')}`
-    const { digest, value } = this.bodies.get(request) ?? NOTHING
+    const { digest, value } = this.bodies.get(request) ?? unread(headers)
     const own = this.options.own[operation]
     if (typeof own === 'function' ? own({ body: value, headers }) : own) return undefined
     const key = idempotencyKey({ 'idempotency-key': headers.get('idempotency-key') ?? '' }) ?? ''
@@ -127,5 +127,5 @@ function again({ status, headers, body }: WholeAnswer): Response {
 
 const sha256 = (bytes: string | Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
-/** A request without a body. */
-const NOTHING = { digest: sha256(''), value: undefined }
+/** A request without a body, or with one that is read later, piece by piece: it is known by its length. */
+const unread = (headers: Headers) => ({ digest: sha256(headers.get('content-length') ?? ''), value: undefined })

@@ -10,6 +10,7 @@ const START_LIMIT_MS = 25_000
 
 export interface Child {
   base: string
+  pid: number
   /** Standard output and standard error so far. */
   out: () => string
   err: () => string
@@ -48,6 +49,7 @@ export async function spawn(env: Record<string, string>): Promise<Child> {
   })
   const child = {
     base: `http://127.0.0.1:${port}`,
+    pid: subprocess.pid,
     out: collect(subprocess.stdout),
     err: collect(subprocess.stderr),
     exited: subprocess.exited,

@@ -1,77 +1,59 @@
 import { AppError } from '../../errors'
 import type { Owner, Store } from '../../store/port'
-import { build, hasOwnIds, idOf } from './build'
-import { ACCEPTED, recognise } from './formats'
-import { type Mended, mend } from './mend'
-import type { NormalConversation, Repairs } from './normal'
+import { fewAtOnce } from './few'
+import { ACCEPTED } from './formats'
+import { Report } from './report'
+import { type Found, MAX_CONVERSATION, Source, type Upload } from './source'
+import { Writer } from './writer'
 
-/** Why a conversation was left out. */
-type Skipped = 'exists' | 'empty' | 'unknown_format' | 'taken'
-
-export interface Imported {
-  id: string | null
-  title: string | null
-  messages: number
-  repairs: Repairs
-  skipped?: Skipped
+export interface ImportsDeps {
+  store: Pick<Store, 'archive'>
+  now: () => Date
+  /** Bytes of an upload. */
+  maxBytes: number
+  /** Conversations that are written at once. */
+  atOnce: number
 }
+
+/** Conversations that a dry run remembers. */
+const MAX_MET = 100_000
 
 /** Conversations from elsewhere. */
 export class Imports {
-  constructor(
-    private readonly store: Pick<Store, 'archive'>,
-    private readonly now: () => Date,
-  ) {}
+  constructor(private readonly deps: ImportsDeps) {}
 
-  /** One transaction for each conversation: what one has wrong does not cost the others. Importing again changes nothing. */
-  async import(owner: Owner, body: unknown, { dryRun }: { dryRun: boolean }) {
-    const readers = recognise(body)
-    if (!readers) throw new AppError('VALIDATION_ERROR', `This is no format known here. Send ${ACCEPTED}`)
-    const conversations: Imported[] = []
+  /**
+   * One transaction for each conversation: what one has wrong does not cost the others, and where a document breaks what
+   * came before is in. Importing again changes nothing. Ends with AbortError when the client leaves.
+   */
+  async import(owner: Owner, upload: Upload, { dryRun }: { dryRun: boolean }) {
+    const source = new Source(upload, this.deps.maxBytes)
+    const report = new Report(dryRun)
+    const problem = await this.all(owner, source, report).catch((error: unknown) => {
+      if (source.known && error instanceof AppError && error.code === 'BAD_REQUEST') return error
+      throw source.known && error instanceof AppError && error.code === 'PAYLOAD_TOO_LARGE'
+        ? cutOff(error, report)
+        : error
+    })
+    if (source.known) return report.json(problem)
+    throw source.problem ?? new AppError('VALIDATION_ERROR', `This is no format known here. Send ${ACCEPTED}`)
+  }
+
+  private async all(owner: Owner, source: Source, report: Report): Promise<undefined> {
     const met = new Set<string>()
-    for (const read of readers) {
-      const one = await this.one(owner, read(), dryRun)
+    const writer = new Writer(this.deps, owner, report.dryRun)
+    const limits = { most: this.deps.atOnce, maxSize: MAX_CONVERSATION, sizeOf: ({ size }: Found) => size }
+    for await (const one of fewAtOnce(source.found(), (found) => writer.bring(found), limits)) {
       // A dry run leaves nothing behind that would tell of the first when the same one comes again.
       if (one.id !== null && met.has(one.id)) one.skipped ??= 'exists'
-      else if (one.id !== null) met.add(one.id)
-      conversations.push(one)
+      else if (one.id !== null && report.dryRun && met.size < MAX_MET) met.add(one.id)
+      report.add(one)
     }
-    const skipped = conversations.filter((one) => one.skipped).length
-    return { imported: conversations.length - skipped, skipped, dry_run: dryRun, conversations }
   }
+}
 
-  private async one(owner: Owner, given: NormalConversation | undefined, dryRun: boolean): Promise<Imported> {
-    if (!given) return { id: null, title: null, messages: 0, repairs: {}, skipped: 'unknown_format' }
-    const mended = mend(given, this.now())
-    const { title, messages, repairs } = mended
-    const facts = { title, messages: messages.length, repairs }
-    if (messages.length === 0 && !given.own) return { id: null, ...facts, skipped: 'empty' }
-    const { id, outcome } = await this.place(owner, given, mended, dryRun)
-    return { id, ...facts, ...(outcome === 'written' ? {} : { skipped: outcome }) }
-  }
-
-  /** Under the ids it came with, if it is ours and they are free, or under those that follow from them. */
-  private async place(owner: Owner, given: NormalConversation, mended: Mended, dryRun: boolean) {
-    const derived = idOf(owner.userId, given)
-    if ((await this.store.archive.holder(owner, derived)) === 'owner')
-      return { id: derived, outcome: 'exists' as const }
-    if (hasOwnIds(given, mended)) {
-      const id = String(given.sourceId).toLowerCase()
-      const outcome = await this.write(owner, given, mended, { id, keep: true, dryRun })
-      if (outcome !== 'taken') return { id, outcome }
-    }
-    return { id: derived, outcome: await this.write(owner, given, mended, { id: derived, keep: false, dryRun }) }
-  }
-
-  private async write(
-    owner: Owner,
-    given: NormalConversation,
-    mended: Mended,
-    { id, keep, dryRun }: { id: string; keep: boolean; dryRun: boolean },
-  ): Promise<'written' | 'exists' | 'taken'> {
-    const { archive } = this.store
-    const holder = await archive.holder(owner, id)
-    if (holder !== 'nobody') return holder === 'owner' ? 'exists' : 'taken'
-    return dryRun ? 'written' : archive.write(owner, build(given, mended, { id, keep }))
-  }
+/** What came before such a failure is in. */
+const cutOff = ({ code, message }: AppError, report: Report) => {
+  const { imported, skipped } = report.json()
+  return new AppError(code, message, { details: { imported, skipped } })
 }

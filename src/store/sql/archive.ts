@@ -1,4 +1,4 @@
-import { and, asc, eq, getTableColumns, sql } from 'drizzle-orm'
+import { and, asc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { storableJson } from '../../lib/text'
 import type { ArchivedTree, ArchiveStore, Message, Owner } from '../port'
 import { branches, conversations, messages } from '../schema'
@@ -65,25 +65,40 @@ export class SqlArchive implements ArchiveStore {
     return holderOf(this.db, owner, id)
   }
 
-  async write(owner: Owner, { conversation, branches: ends, messages: nodes }: ArchivedTree) {
-    const { userId, tenantId } = owner
+  async write(owner: Owner, tree: ArchivedTree) {
+    const [first = '[]', ...more] = batches(tree.messages)
     try {
+      if (more.length === 0) return await begin(this.db, owner, { tree, rows: first, ends: tree.branches })
       return await this.db.transaction(async (tx) => {
-        const made = await tx
-          .insert(conversations)
-          .values({ ...conversation, userId, tenantId, rev: 1 })
-          .onConflictDoNothing({ target: conversations.id })
-          .returning({ id: conversations.id })
-        if (made.length === 0) return (await holderOf(tx, owner, conversation.id)) === 'owner' ? 'exists' : 'taken'
-        for (const batch of batches(nodes)) await insert(tx, conversation.id, batch)
-        if (ends.length > 0) await writeBranches(tx, conversation.id, ends)
-        return 'written'
+        const outcome = await begin(tx, owner, { tree, rows: first, ends: [] })
+        if (outcome !== 'written') return outcome
+        for (const rows of more) await tx.execute(insertMessages(sql`${tree.conversation.id}::uuid`, rows))
+        await tx.execute(insertBranches(sql`${tree.conversation.id}::uuid`, tree.branches))
+        return outcome
       })
     } catch (error) {
       if (violated(error) !== undefined) return 'taken'
       throw error
     }
   }
+}
+
+interface Beginning {
+  tree: ArchivedTree
+  /** Messages, as a batch. */
+  rows: string
+  ends: ArchivedTree['branches']
+}
+
+/** The conversation with its first messages, in one statement: most have no more. Nothing, when its id is in use. */
+async function begin(db: Db | Tx, owner: Owner, { tree: { conversation }, rows, ends }: Beginning) {
+  const made = await db.execute(sql`
+    with made as (${insertConversation(owner, conversation)} on conflict (id) do nothing returning id),
+      said as (${insertMessages(sql`made.id`, rows, sql`made,`)}),
+      ended as (${insertBranches(sql`made.id`, ends, sql`made,`)})
+    select id from made`)
+  if (made.rows.length > 0) return 'written'
+  return (await holderOf(db, owner, conversation.id)) === 'owner' ? 'exists' : 'taken'
 }
 
 async function holderOf(db: Db | Tx, owner: Owner, id: string): Promise<'owner' | 'other' | 'nobody'> {
@@ -110,19 +125,27 @@ function* batches(nodes: ArchivedTree['messages']): Generator<string> {
   if (rows.length > 0) yield `[${rows}]`
 }
 
-const insert = (tx: Tx, conversationId: string, rows: string) =>
-  tx.execute(sql`
+const insertConversation = ({ userId, tenantId }: Owner, conversation: ArchivedTree['conversation']) => sql`
+    insert into conversations (id, tenant_id, user_id, title, title_source, model, system_prompt, settings, metadata, tags, pinned_at,
+      archived_at, active_leaf_id, rev, created_at, updated_at)
+    select id, ${tenantId}::uuid, ${userId}::uuid, title, "titleSource", model, "systemPrompt", nullif(settings, 'null'),
+      nullif(metadata, 'null'), tags, "pinnedAt", "archivedAt", "activeLeafId", 1, "createdAt", "updatedAt"
+    from jsonb_to_record(${storableJson(conversation)}::jsonb) as c(id uuid, title text, "titleSource" text, model text,
+      "systemPrompt" text, settings jsonb, metadata jsonb, tags text[], "pinnedAt" timestamptz, "archivedAt" timestamptz,
+      "activeLeafId" uuid, "createdAt" timestamptz, "updatedAt" timestamptz)`
+
+/** @param from what the conversation's id is read from, where it is no parameter. */
+const insertMessages = (conversationId: SQL, rows: string, from = sql``) => sql`
     insert into messages (id, conversation_id, parent_id, branch_id, depth, role, content, extra, status, model, finish_reason,
       usage, cost_nanos, metadata, created_at, completed_at)
-    select id, ${conversationId}, "parentId", "branchId", depth, role, content, nullif(extra, 'null'), status, model, "finishReason",
-      nullif(usage, 'null'), "costNanos", nullif(metadata, 'null'), "createdAt", "completedAt"
-    from jsonb_to_recordset(${rows}::jsonb) as m(id uuid, "parentId" uuid, "branchId" uuid, depth int, role text, content text,
-      extra jsonb, status text, model text, "finishReason" text, usage jsonb, "costNanos" bigint, metadata jsonb,
-      "createdAt" timestamptz, "completedAt" timestamptz)`)
+    select m.id, ${conversationId}, "parentId", "branchId", depth, role, content, nullif(extra, 'null'), status, model,
+      "finishReason", nullif(usage, 'null'), "costNanos", nullif(metadata, 'null'), "createdAt", "completedAt"
+    from ${from} jsonb_to_recordset(${rows}::jsonb) as m(id uuid, "parentId" uuid, "branchId" uuid, depth int, role text,
+      content text, extra jsonb, status text, model text, "finishReason" text, usage jsonb, "costNanos" bigint, metadata jsonb,
+      "createdAt" timestamptz, "completedAt" timestamptz)`
 
-const writeBranches = (tx: Tx, conversationId: string, ends: ArchivedTree['branches']) =>
-  tx.execute(sql`
+const insertBranches = (conversationId: SQL, ends: ArchivedTree['branches'], from = sql``) => sql`
     insert into branches (id, conversation_id, name, parent_message_id, leaf_id, created_at, viewed_at)
-    select id, ${conversationId}, name, "parentMessageId", "leafId", "createdAt", "viewedAt"
-    from jsonb_to_recordset(${storableJson(ends)}::jsonb) as b(id uuid, name text, "parentMessageId" uuid, "leafId" uuid,
-      "createdAt" timestamptz, "viewedAt" timestamptz)`)
+    select b.id, ${conversationId}, name, "parentMessageId", "leafId", "createdAt", "viewedAt"
+    from ${from} jsonb_to_recordset(${storableJson(ends)}::jsonb) as b(id uuid, name text, "parentMessageId" uuid, "leafId" uuid,
+      "createdAt" timestamptz, "viewedAt" timestamptz)`

@@ -5,7 +5,8 @@ import { type Fields, idOrNull, isFields, list, moment, textOrNull } from '../re
 /** What a message says something with; those of calls and refusals may have no `content`. */
 const SAID = ['content', 'tool_calls', 'function_call', 'refusal', 'audio']
 
-const isMessage = (value: unknown): value is Fields & { role: string } =>
+/** What is an element of such a list. */
+export const isMessage = (value: unknown): value is Fields & { role: string } =>
   isFields(value) && typeof value.role === 'string' && SAID.some((name) => name in value)
 
 /** A list of Chat Completions messages. */
