@@ -108,7 +108,7 @@ export class BareProxy extends Host {
 
 /** This repository's server on PGlite, or on Postgres when a URL is given. */
 export class ChatServer extends Host {
-  protected readonly script = 'src/index.ts'
+  protected readonly script: string = 'src/index.ts'
   readonly #dataDir: string
   readonly #secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')
   /** Of the bench's account. */
@@ -118,8 +118,9 @@ export class ChatServer extends Host {
   constructor(
     readonly upstream: Upstream,
     readonly databaseUrl?: string,
+    name = databaseUrl === undefined ? 'server on PGlite' : 'server on Postgres',
   ) {
-    super(databaseUrl === undefined ? 'server on PGlite' : 'server on Postgres')
+    super(name)
     this.#dataDir = tempDir('server')
   }
 

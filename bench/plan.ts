@@ -1,4 +1,5 @@
 import type { LibrarySize } from './lib/library'
+import type { UsageSize } from './lib/usage'
 
 /** How much is measured: the full run takes at most ten minutes, the quick one is a smoke test of one minute. */
 
@@ -43,8 +44,12 @@ export interface Plan {
     readonly rampSeconds: number
     readonly settleSeconds: number
   }
+  /** Seconds of each round at full speed, answers of each round at a pace. */
+  readonly governed: { readonly rounds: number; readonly seconds: number; readonly requests: number }
   /** Timed requests of each kind, in a database of this size. */
   readonly library: { readonly requests: number; readonly size: LibrarySize }
+  /** Likewise. */
+  readonly usage: { readonly requests: number; readonly size: UsageSize }
   /** Requests of each kind, and answers translated. */
   readonly providers: { readonly failovers: number; readonly requests: number; readonly rounds: number }
   readonly soak: {
@@ -103,7 +108,9 @@ export const full: Plan = {
   throughput: { rounds: 2, seconds: 1, concurrency: 32, tokens: 100 },
   hold: { streams: 1000, seconds: 10, rampSeconds: 3, tokensPerSecond: 20 },
   idle: { streams: 1000, warmup: 200, rampSeconds: 2, settleSeconds: 2 },
+  governed: { rounds: 5, seconds: 3, requests: 400 },
   library: { requests: 200, size: { people: 1000, messagesEach: 100, listed: 5000, long: 10_000, exportMb: 100 } },
+  usage: { requests: 100, size: { people: 1000, theirs: 800_000, mine: 200_000 } },
   providers: { failovers: 40, requests: 2000, rounds: 30 },
   soak: { first: 2_000, all: 10_000, tokens: 10, concurrency: 32 },
 }
@@ -120,7 +127,9 @@ export const quick: Plan = {
   throughput: { rounds: 1, seconds: 0.3, concurrency: 16, tokens: 100 },
   hold: { streams: 100, seconds: 1, rampSeconds: 0.3, tokensPerSecond: 20 },
   idle: { streams: 100, warmup: 50, rampSeconds: 0.3, settleSeconds: 0.3 },
+  governed: { rounds: 1, seconds: 0.5, requests: 50 },
   library: { requests: 20, size: { people: 20, messagesEach: 20, listed: 100, long: 1000, exportMb: 2 } },
+  usage: { requests: 20, size: { people: 20, theirs: 8000, mine: 2000 } },
   providers: { failovers: 5, requests: 200, rounds: 5 },
   soak: { first: 50, all: 250, tokens: 10, concurrency: 16 },
 }

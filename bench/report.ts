@@ -2,6 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Machine, root } from './lib/machine'
+import { fixed, plus, table } from './lib/markdown'
+import type { GovernedRow } from './phases/governed'
 import type { HoldRow } from './phases/hold'
 import type { IdleRow } from './phases/idle'
 import type { LatencyRow, Spread } from './phases/latency'
@@ -22,7 +24,9 @@ export interface Results {
   readonly throughput: readonly ThroughputRow[]
   readonly hold: readonly HoldRow[]
   readonly idle: readonly IdleRow[]
+  readonly governed: readonly GovernedRow[]
   readonly library: readonly LibraryRow[]
+  readonly usage: readonly LibraryRow[]
   readonly providers: readonly ProvidersRow[]
   readonly soak: readonly SoakRow[]
   readonly problems: readonly string[]
@@ -60,7 +64,9 @@ function markdown(results: Results): string {
     throughput(results),
     hold(results),
     memory(results),
+    governed(results),
     library(results),
+    usage(results),
     providers(results),
     start(results),
   ]
@@ -201,10 +207,43 @@ function memory({ idle, soak, hold: held }: Results): string {
   return table('Memory: idle streams, and short streams one after another', columns, lines)
 }
 
+function governed({ governed: rows }: Results): string {
+  const met = ({ figure, atMost, atLeast }: GovernedRow) =>
+    figure <= (atMost ?? Number.POSITIVE_INFINITY) && figure >= (atLeast ?? Number.NEGATIVE_INFINITY)
+  const bound = ({ atMost, atLeast, figureUnit }: GovernedRow) =>
+    atLeast === undefined ? (atMost === undefined ? '–' : `≤ ${atMost} ${figureUnit}`) : `≥ ${atLeast} ${figureUnit}`
+  return table(
+    'Every answer paid for (Postgres, people pay in advance, one API key, 10 connections) beside the same server without books: medians of interleaved rounds, and their range',
+    ['', 'plain', 'governed', 'share, or added', 'range', 'promised', 'met'],
+    rows.map((row) => [
+      row.what,
+      `${fixed(row.plain, 2)} ${row.unit}`,
+      `${fixed(row.governed, 2)} ${row.unit}`,
+      `${fixed(row.figure, 2)} ${row.figureUnit}`,
+      row.range.map((end) => fixed(end, 2)).join(' to '),
+      bound(row),
+      bound(row) === '–' ? '–' : met(row) ? 'yes' : 'no',
+    ]),
+  )
+}
+
 function library({ library: rows, plan }: Results): string {
   const { people, messagesEach } = plan.library.size
+  const title = `A database of ${people} people with ${10 * messagesEach} messages each, on Postgres; from asking to the last byte`
+  return promised(title, rows)
+}
+
+function usage({ usage: rows, plan }: Results): string {
+  const { people, theirs, mine } = plan.usage.size
+  return promised(
+    `A year of ${theirs + mine} answers of ${people + 1} people, on Postgres; from asking to the last byte`,
+    rows,
+  )
+}
+
+function promised(title: string, rows: readonly LibraryRow[]): string {
   return table(
-    `A database of ${people} people with ${10 * messagesEach} messages each, on Postgres; from asking to the last byte`,
+    title,
     ['', 'p50, ms', 'p95, ms', 'figure', 'at most', 'met'],
     rows.map(({ what, p50, p95, figure, unit, atMost }) => [
       what,
@@ -242,20 +281,4 @@ function start({ start: rows }: Results): string {
 function notes(title: string, list: readonly string[]): string {
   if (list.length === 0) return ''
   return [`## ${title}`, '', ...list.map((note) => `- ${note.split('\n').join(' ')}`)].join('\n')
-}
-
-function table(title: string, columns: readonly string[], rows: readonly (readonly string[])[]): string {
-  if (rows.length === 0) return ''
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
-  const rule = line(columns.map((_, i) => (i === 0 ? '---' : '---:')))
-  return [`## ${title}`, '', line(columns), rule, ...rows.map(line)].join('\n')
-}
-
-function fixed(value: number | undefined, digits: number): string {
-  return value === undefined || Number.isNaN(value) ? '–' : value.toFixed(digits)
-}
-
-function plus(value: number, digits: number): string {
-  if (Number.isNaN(value)) return '–'
-  return `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`
 }

@@ -4,7 +4,7 @@
  *   bun bench/run.ts [--quick] [--only stateless,pglite] [--skip soak,idle] [--out latest]
  *
  * Targets: direct (always), bare, parse, stateless, pglite, postgres, two-calls, edge (brings two-calls).
- * Phases: latency, throughput, hold, idle, library (on Postgres), providers, soak.
+ * Phases: latency, throughput, hold, idle, governed, library and usage (on Postgres), providers, soak.
  * Postgres comes from BENCH_DATABASE_URL, or is a private cluster for this run. Everything talks to 127.0.0.1, every
  * child process and directory is gone afterwards. Results: bench/results/latest.md and latest.json.
  */
@@ -15,6 +15,7 @@ import { LoadProcess } from './lib/load-process'
 import { machine } from './lib/machine'
 import { cleanUp } from './lib/process'
 import { Context } from './phases/context'
+import { governedPhase } from './phases/governed'
 import { holdPhase } from './phases/hold'
 import { idlePhase } from './phases/idle'
 import { type LatencyRow, latencyPhase } from './phases/latency'
@@ -23,11 +24,12 @@ import { providersPhase } from './phases/providers'
 import { soakPhase } from './phases/soak'
 import { startPhase } from './phases/start'
 import { throughputPhase } from './phases/throughput'
+import { usagePhase } from './phases/usage'
 import { full, quick } from './plan'
 import { type Results, writeReport } from './report'
 import { assemble, TARGET_NAMES, type Target, type TargetName } from './targets'
 
-const PHASES = ['latency', 'throughput', 'hold', 'idle', 'library', 'providers', 'soak'] as const
+const PHASES = ['latency', 'throughput', 'hold', 'idle', 'governed', 'library', 'usage', 'providers', 'soak'] as const
 type Phase = (typeof PHASES)[number]
 
 /** A smoke test leaves out what needs no smoke test. */
@@ -88,11 +90,13 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
   await stopAll(context, hosts)
   const hold = await run('hold', () => holdPhase(context, broad))
   const idle = await run('idle', () => idlePhase(context, broad))
+  const governed = await run('governed', () => governedPhase(context, broad))
   const library = await run('library', () => libraryPhase(context, broad))
+  const usage = await run('usage', () => usagePhase(context, broad))
   const providers = await run('providers', () => providersPhase(context))
   const soak = await run('soak', () => soakPhase(context, broad))
 
-  const measured = { start, latency, throughput, hold, idle, library, providers, soak }
+  const measured = { start, latency, throughput, hold, idle, governed, library, usage, providers, soak }
   const { problems, leftOut, elapsedSeconds: seconds } = context
   await Promise.all([load.stop(), upstream.stop(), cast.postgres?.stop(), cast.supabase?.stop()])
   return {

@@ -8,6 +8,7 @@ import { aiSdk } from './modules/ai-sdk'
 import { anthropicApi } from './modules/anthropic-api'
 import { batch } from './modules/batch'
 import { branches } from './modules/branches'
+import { budgets } from './modules/budgets'
 import { chat } from './modules/chat'
 import { isOpenAi } from './modules/chat/model'
 import { conversations } from './modules/conversations'
@@ -17,15 +18,23 @@ import { feedback, feedbackByModel } from './modules/feedback'
 import { health } from './modules/health'
 import { imports } from './modules/imports'
 import { keys } from './modules/keys'
+import { ledger } from './modules/ledger'
+import { lettaUser } from './modules/letta-user'
 import { messages } from './modules/messages'
 import { models } from './modules/models'
 import { observatory } from './modules/observatory'
+import { people } from './modules/people'
+import { prices } from './modules/prices'
 import { responses } from './modules/responses'
 import { runs } from './modules/runs'
 import { search } from './modules/search'
 import { stats } from './modules/stats'
 import { sync } from './modules/sync'
-import { auth } from './plugins/auth'
+import { ownTenant, tenants } from './modules/tenants'
+import { adminUsage, usage } from './modules/usage'
+import { user } from './modules/user'
+import { webhooks } from './modules/webhooks'
+import { type Auth, auth } from './plugins/auth'
 import { body } from './plugins/body'
 import { clientAddress } from './plugins/client-address'
 import { compress } from './plugins/compress'
@@ -81,10 +90,31 @@ export function createApp(services: Services) {
     .use(branches(identity, services.branches))
     .use(messages(identity, services.messages))
     .use(feedback(identity, services.feedback))
-    .use(feedbackByModel(identity, services.feedback))
     .use(observatory(identity, services.observatory))
     .use(models(identity, services.modelList))
+    .use(money(identity, services))
+    .use(administration(identity, services))
 }
+
+/** What people see of their usage and money. */
+const money = (identity: Auth, services: Services) =>
+  new Elysia({ name: 'money' })
+    .use(user(identity, services.profiles))
+    .use(usage(identity, services.usage))
+    .use(lettaUser(identity, services.lettaUser))
+
+/** What is for administrators. A part of its own: the types of one chain of all would be too deep for the compiler. */
+const administration = (identity: Auth, services: Services) =>
+  new Elysia({ name: 'administration' })
+    .use(tenants(identity, services.tenants))
+    .use(ownTenant(identity, services.tenants))
+    .use(people(identity, services.people))
+    .use(webhooks(identity, services.webhooks))
+    .use(feedbackByModel(identity, services.feedback))
+    .use(adminUsage(identity, services.usage))
+    .use(ledger(identity, services.ledger))
+    .use(budgets(identity, services.budgets))
+    .use(prices(identity, services.prices))
 
 /** The type that Eden clients are made from. */
 export type App = ReturnType<typeof createApp>
@@ -109,6 +139,8 @@ const OWN_KEYS: RepetitionsOptions['own'] = {
   'POST /v1/conversations/:id/branches': true,
   'POST /v1/conversations/:id/branches/:branch_id/merge': true,
   'POST /api/v1/conversations': true,
+  // The books remember their keys for ever.
+  'POST /v1/admin/ledger/credits': true,
   'POST /api/v1/conversations/:id/messages': true,
   [WITHOUT_KEY]: true,
 }
@@ -121,7 +153,8 @@ const OPENAI = /^\/v1\/(?:models(?:$|\/(?!.*\/info$))|embeddings$|responses(?:\/
 /** Surfaces that clients of others talk to answer failures in their words; pages of the AI SDK show them as they are. */
 const dialect: ErrorsOptions['dialect'] = ({ path, body: sent }, error, requestId) => {
   if (/^\/api\/chat(?:\/|$)/.test(path)) return { status: error.status, body: error.message }
-  if (/^\/api\/v1\/conversations(?:\/|$)/.test(path)) return { status: error.status, body: observatoryError(error) }
+  if (/^\/api\/v1\/(?:conversations|user)(?:\/|$)/.test(path))
+    return { status: error.status, body: observatoryError(error) }
   if (path === '/v1/messages' || path === '/v1/messages/count_tokens') {
     return { status: anthropicStatus(error), body: anthropicError(error, requestId) }
   }

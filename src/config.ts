@@ -2,6 +2,7 @@ import { hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { nanosOf } from './lib/money'
+import { type UnknownPrice, unknownPriceOf } from './lib/unknown-price'
 import { readMcpFile } from './tools/file'
 
 type Env = Record<string, string | undefined>
@@ -34,6 +35,7 @@ export function loadConfig(env: Env) {
     edgeUrl ? 'edge' : databaseUrl ? 'postgres' : 'pglite',
   )
   const secret = read.secret('JWT_SECRET_KEY')
+  const encryption = read.secret('ENCRYPTION_KEY')
   const algorithm = read.oneOf('JWT_ALGORITHM', ['HS256', 'ES256', 'RS256'], 'HS256')
   const jwksUrl = read.url('JWT_JWKS_URL') ?? (supabaseUrl && `${supabaseUrl}/auth/v1/.well-known/jwks.json`)
   if (algorithm !== 'HS256' && !jwksUrl) {
@@ -83,11 +85,26 @@ export function loadConfig(env: Env) {
     },
     /** Nano-dollars that must be left, and more, for an answer to be begun. */
     minBalance: read.usd('MIN_BALANCE', 0n),
+    billing: {
+      /** Whether people pay in advance, or are only counted. */
+      mode: read.oneOf('BILLING', ['metered', 'prepaid'], 'metered'),
+      /** Nano-dollars that who pays in advance is given once. */
+      signupCredit: amount('SIGNUP_CREDIT', 0n),
+      /** Nano-dollars below which `balance.low` is told. */
+      lowAt: amount('BALANCE_LOW', 1_000_000_000n),
+      unknownPrice: unknownPrice(),
+      /** What becomes of a stream whose reader left. */
+      cancelledStreams: read.oneOf('CANCELLED_STREAMS', ['cancel', 'drain'], 'cancel'),
+    },
     redisUrl: read.url('REDIS_URL', ['redis:', 'rediss:']),
+    /** Who is told of what happens; absent when nobody is. */
+    webhook: webhook(),
     /** The MCP servers whose tools models may use; absent when there are none. */
     tools: mcpFile(),
     /** Where people register and sign in by password; present when that is Supabase Auth. */
     supabaseAuth: supabaseAuth(),
+    /** What tenants' keys at providers are encrypted with is made of it; filled in below. Secret. */
+    encryptionSecret: '',
     /** Who owns the installation: an account that is made at the start. */
     admin: admin(),
     auth: {
@@ -102,6 +119,8 @@ export function loadConfig(env: Env) {
     },
     llm: {
       litellm: provider(read.url('LITELLM_URL'), read.text('LITELLM_MASTER_KEY')),
+      /** Whether people get keys of their own at the proxy, where the server's key can make them. */
+      litellmUserKeys: read.bool('LITELLM_USER_KEYS', true),
       openai: openAiProvider(read.url('OPENAI_BASE_URL'), read.text('OPENAI_API_KEY')),
       anthropic: anthropicProvider(read.url('ANTHROPIC_BASE_URL'), read.text('ANTHROPIC_API_KEY')),
       azure: azure(),
@@ -129,8 +148,28 @@ export function loadConfig(env: Env) {
   }
   if (kind === 'postgres' && !databaseUrl) read.problem('STORE=postgres needs DATABASE_URL')
   read.done()
-  config.auth.signingKey = signingKey(secret.value ?? keptSecret(dataDir))
+  const signed = secret.value ?? keptSecret(dataDir)
+  config.auth.signingKey = signingKey(signed)
+  config.encryptionSecret = encryption.value ?? signed
   return config
+
+  /** US dollars from 0 to a million. */
+  function amount(name: string, fallback: bigint): bigint {
+    const nanos = read.usd(name, fallback)
+    if (nanos >= 0n && nanos <= 1_000_000_000_000_000n) return nanos
+    read.problem(`${name} must be an amount in US dollars from 0 to 1000000`)
+    return fallback
+  }
+
+  function unknownPrice(): UnknownPrice {
+    const word = read.text('UNKNOWN_PRICE', 'refuse').toLowerCase()
+    const policy = unknownPriceOf(word)
+    if (policy) return policy
+    read.problem(
+      `UNKNOWN_PRICE must be refuse, free or at: with US dollars per million tokens, such as at:5, not "${word}"`,
+    )
+    return 'refuse'
+  }
 
   function modelsFile(path: string | undefined) {
     return path ? { path, variable: (name: string) => env[name] } : undefined
@@ -176,6 +215,22 @@ export function loadConfig(env: Env) {
     return supabase && { ...supabase, serviceKey }
   }
 
+  function webhook() {
+    const url = read.url('WEBHOOK_URL')
+    // As it was written: with a slash at its end it may be another address.
+    const written = read.text('WEBHOOK_URL')
+    const secret = read.secret('WEBHOOK_SECRET')
+    if (!written && !secret.given) return undefined
+    if (!written || !secret.given) read.problem('WEBHOOK_URL and WEBHOOK_SECRET need each other')
+    if (kind === 'edge') read.problem('WEBHOOK_URL needs a database of this server, and STORE=edge has none')
+    if (secret.value && !isWebhookSecret(secret.value)) {
+      read.problem('WEBHOOK_SECRET must be base64 of 24 bytes or more, with or without whsec_ before it')
+    }
+    if (url && new URL(url).username)
+      read.problem('WEBHOOK_URL must not hold a user name: what is sent is signed instead')
+    return written && secret.value ? { url: written, secret: secret.value } : undefined
+  }
+
   function mcpFile() {
     const path = read.text('MCP_FILE')
     if (!path) return undefined
@@ -211,8 +266,11 @@ export function loadConfig(env: Env) {
   function externalIssuer() {
     const issuer = read.text('JWT_ISSUER') ?? (supabaseUrl && `${supabaseUrl}/auth/v1`)
     const audience = read.text('JWT_AUDIENCE') ?? (supabaseUrl && 'authenticated')
-    if (algorithm === 'HS256') return secret.value ? { algorithm, secret: secret.value, issuer, audience } : undefined
-    return jwksUrl ? { algorithm, jwksUrl, issuer, audience } : undefined
+    const claim = read.text('JWT_TENANT_CLAIM', 'tenant_id')
+    // Tenants are kept in a database of this server; beside the Edge Function there is none.
+    const says = { issuer, audience, tenantClaim: kind === 'edge' ? undefined : claim }
+    if (algorithm === 'HS256') return secret.value ? { algorithm, secret: secret.value, ...says } : undefined
+    return jwksUrl ? { algorithm, jwksUrl, ...says } : undefined
   }
 }
 
@@ -221,6 +279,12 @@ const SERVICES = ['openrouter', 'groq', 'mistral', 'deepseek', 'together', 'fire
 const SERVICE_KEYS = SERVICES.map((name) => `${name.toUpperCase()}_API_KEY`)
 const PROVIDERS = ['litellm', 'openai', 'anthropic', 'azure', ...SERVICES] as const
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+/** What any library for Standard Webhooks takes for a secret. */
+function isWebhookSecret(secret: string): boolean {
+  const [, digits = ''] = /^(?:whsec_)?([A-Za-z0-9+/]+={0,2})$/.exec(secret) ?? []
+  return digits.length % 4 === 0 && Buffer.from(digits, 'base64').length >= 24
+}
 
 function provider(url: string | undefined, apiKey: string | undefined) {
   return url ? { baseUrl: url, apiKey } : undefined

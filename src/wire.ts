@@ -1,25 +1,34 @@
 import { hkdfSync } from 'node:crypto'
 import { join } from 'node:path'
-import Redis from 'ioredis'
+import type Redis from 'ioredis'
 import pkg from '../package.json'
 import { type Config, ConfigError } from './config'
 import { type AppError, ERRORS } from './errors'
 import { newId } from './lib/ids'
+import { Seal } from './lib/seal'
 import { Catalog } from './llm/catalog'
 import { configuredProviders } from './llm/configured'
 import { DEMO_MODEL, demoModel } from './llm/demo'
+import { estimated, type ToEstimate } from './llm/estimate'
+import { LiteLlmPeople } from './llm/litellm-people'
 import { ModelsFileError } from './llm/models-file-error'
+import { Rater } from './llm/rater'
 import { Router } from './llm/router'
+import { Tokenizer } from './llm/tokenizer'
 import { ToolLoop } from './llm/tool-loop'
 import type { Log } from './log'
 import { AccessTokens, ExternalTokens } from './modules/accounts/access-tokens'
+import { LitellmKeys, signInWithKeys, walletsWithKeys } from './modules/accounts/litellm-keys'
 import { LoginLimiter } from './modules/accounts/login-limiter'
 import { Passwords } from './modules/accounts/passwords'
 import { Accounts } from './modules/accounts/service'
 import { SupabaseSignIn } from './modules/accounts/supabase'
 import { AiSdk } from './modules/ai-sdk/service'
 import { Batch } from './modules/batch/service'
+import { Journal } from './modules/billing/journal'
+import { Billing } from './modules/billing/service'
 import { Branches } from './modules/branches/service'
+import { Budgets } from './modules/budgets/service'
 import { Chat } from './modules/chat/service'
 import { conversationJson, messageJson } from './modules/conversations/model'
 import { Conversations } from './modules/conversations/service'
@@ -29,9 +38,13 @@ import { Feedback } from './modules/feedback/service'
 import { type Dependency, Health } from './modules/health/service'
 import { Imports } from './modules/imports/service'
 import { Keys } from './modules/keys/service'
+import { Ledger } from './modules/ledger/service'
+import { LettaUser } from './modules/letta-user/service'
 import { Messages } from './modules/messages/service'
 import { Models } from './modules/models/service'
 import { Observatory } from './modules/observatory/service'
+import { People } from './modules/people/service'
+import { PriceList } from './modules/prices/service'
 import { Responses } from './modules/responses/service'
 import { Approvals } from './modules/runs/approvals'
 import { runJson } from './modules/runs/model'
@@ -39,10 +52,16 @@ import { Runs } from './modules/runs/service'
 import { Search } from './modules/search/service'
 import { Stats } from './modules/stats/service'
 import { Sync } from './modules/sync/service'
+import { Tenants } from './modules/tenants/service'
+import { Usage } from './modules/usage/service'
+import { Profiles, type ProfilesDeps } from './modules/user/service'
+import { Sender } from './modules/webhooks/sender'
+import { Webhooks } from './modules/webhooks/service'
 import { Idempotency } from './plugins/idempotency-keys'
 import { Metrics } from './plugins/metrics'
 import { MemoryRunLog } from './runs/memory'
-import type { Store } from './store/port'
+import { GroupedLedger } from './store/ledger-groups'
+import type { Owner, Store } from './store/port'
 import { sqlStore } from './store/sql'
 
 export type Services = Awaited<ReturnType<typeof wire>>
@@ -54,20 +73,19 @@ export type Services = Awaited<ReturnType<typeof wire>>
 export async function wire(config: Config, log: Log, onFatal: (error: Error) => void) {
   const now = () => new Date()
   const instanceId = newId()
+  const seal = new Seal(config.encryptionSecret)
   const metrics = new Metrics()
   // First: a mistake in the models file shall not cost an opened database.
-  const { models, catalog, reloadModels } = await openModels(config, metrics, log)
-  const store = await openStore(config, { log, metrics, onFatal })
-  const redis = config.redisUrl ? openRedis(config.redisUrl, log) : undefined
-
-  const runs = new Runs({
-    store,
-    log: new MemoryRunLog(),
-    instanceId,
+  const { models, catalog, rater, reloadModels } = await openModels(config, metrics, log)
+  const opened = await openStore(config, { log, metrics, onFatal })
+  const litellmKeys = new LitellmKeys({
+    proxy: litellmPeople(config),
+    store: opened,
     now,
-    onFault: (message, err) => log.error({ err }, message),
+    onFault: (message, err) => log.warn({ err }, message),
   })
-  await runs.open()
+  const store: Store = { ...opened, wallets: walletsWithKeys(opened.wallets, litellmKeys) }
+  const redis = config.redisUrl ? await openRedis(config.redisUrl, log) : undefined
 
   const { signingKey, accessTokenMinutes, external } = config.auth
   const limiter = new LoginLimiter(redis)
@@ -79,13 +97,74 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     limiter,
     refreshKey: new Uint8Array(hkdfSync('sha256', signingKey, '', 'refresh-token/v1', 32)),
     now,
+    onRefused: ({ why, ...facts }) => {
+      // The first two are what issuers and administrators do; the last one is a mistake that somebody has to mend.
+      const level = why === 'the person is in another tenant' ? 'warn' : 'debug'
+      log[level](facts, `a token of the outside issuer is refused: ${why}`)
+    },
   })
+  // Before anything runs in the background: a start that is refused shall leave nothing behind.
+  try {
+    if (config.admin && !(await accounts.ensureOwner(config.admin))) {
+      log.warn('The account of ADMIN_EMAIL is disabled. Another owner can enable it')
+    }
+  } catch (error) {
+    redis?.disconnect()
+    await opened.close()
+    throw error
+  }
+
+  const runs = new Runs({
+    store,
+    log: new MemoryRunLog(),
+    instanceId,
+    now,
+    onFault: (message, err) => log.error({ err }, message),
+  })
+  await runs.open()
+
+  const tenants = new Tenants({
+    store,
+    accounts,
+    seal,
+    providers: () => models.everybody().map(({ name }) => name),
+    now,
+    onFault: (message, facts) => log.error(facts, message),
+  })
+
+  const webhooks = new Webhooks({
+    outbox: store.outbox,
+    sender: config.webhook && new Sender({ ...config.webhook, now }),
+    watcher: metrics,
+    log: (level, facts, message) => log[level](facts, message),
+    now,
+  })
+  if (store.kind !== 'edge') webhooks.start()
+
+  const billing = new Billing({
+    ledger: store.kind === 'edge' ? undefined : new GroupedLedger(store.ledger),
+    rater,
+    journal: new Journal(config.store.dataDir, instanceId),
+    answers: store.turns,
+    tenants: async (tenantId) => (await tenants.of(tenantId)).tenant ?? { marginBp: 0, billing: null },
+    ...config.billing,
+    totalMs: config.llm.timeouts.total,
+    eventOf: webhooks.eventOf,
+    onEvent: () => webhooks.wake(),
+    onRefused: (reason) => metrics.reservationRefused(reason),
+    onWaiting: (count) => metrics.settlementsWaiting(count),
+    onFault: (message, err) => log.error({ err }, message),
+    now,
+  })
+  await billing.open()
 
   const tools = await openTools(config, log)
   const chat = new Chat({
     store,
     runs,
     models,
+    tenants,
+    billing,
     tools: tools?.loop,
     catalog,
     contextPolicy: config.llm.contextPolicy,
@@ -96,8 +175,8 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
   })
   const conversations = new Conversations(store, runs, now)
   const feedback = new Feedback(store, now)
-
-  if (config.admin) await accounts.ensureOwner(config.admin)
+  const stats = new Stats(store, now)
+  const money = moneyServices({ store, models, catalog, billing, litellmKeys, stats, log, now })
 
   return {
     config,
@@ -105,7 +184,7 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     metrics,
     models,
     catalog,
-    modelList: new Models(models, catalog, store.wallets),
+    modelList: new Models(models, catalog, store.wallets, tenants),
     /** Reads MODELS_FILE again; a bad one changes nothing. Answers being made keep the deployments they have. */
     reloadModels,
     runs,
@@ -114,8 +193,11 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     /** Where people register and sign in by password. */
     signIn: config.supabaseAuth
       ? new SupabaseSignIn({ ...config.supabaseAuth, limiter, forget: (hash) => accounts.forget(hash) })
-      : accounts,
+      : signInWithKeys(accounts, litellmKeys),
+    litellmKeys,
     keys: new Keys(store, accounts, now),
+    tenants,
+    people: new People(store, accounts, now),
     chat,
     conversations,
     branches: new Branches({ store, conversations, runs, now }),
@@ -129,16 +211,20 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     exports: new Exports({ store, now, onFault: (message, err) => log.error({ err }, message) }),
     imports: new Imports({ store, now, maxBytes: config.server.maxImportBytes, atOnce: writersOf(config) }),
     feedback,
-    observatory: new Observatory({ store, conversations, chat, runs, feedback, models, now }),
+    observatory: new Observatory({ store, conversations, chat, runs, feedback, models, tenants, now }),
     search: new Search(store),
-    stats: new Stats(store, now),
+    stats,
+    ...money,
+    /** Tells who wants to know. Whoever writes an event wakes it. */
+    webhooks,
     sync: new Sync(store, { conversation: conversationJson, message: messageJson, run: runJson }),
     aiSdk: new AiSdk(store, chat, runs),
     responses: new Responses(store, chat, runs),
-    embeddings: new Embeddings(chat, models),
+    embeddings: new Embeddings(chat, models, billing),
+    billing,
     idempotency: new Idempotency({
       store,
-      key: new Uint8Array(hkdfSync('sha256', signingKey, '', 'idempotency/v1', 32)),
+      seal,
       instanceId,
       now,
       onFault: (message, err) => log.error({ err }, message),
@@ -158,11 +244,40 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     },
     /** Closes what is open. Runs must have been closed before. */
     async close() {
+      await billing.close(config.server.drainTimeout * 1000)
       redis?.disconnect()
       await tools?.close()
+      await webhooks.close()
       await store.close()
     },
   }
+}
+
+/** What people and administrators see of usage and money. */
+function moneyServices({ store, models, catalog, billing, litellmKeys, stats, log, now }: MoneyDeps) {
+  const account = (owner: Owner) => billing.account(owner)
+  const profiles = new Profiles({ store, account, proxySpend: (user) => litellmKeys.spend(user), now })
+  const usage = new Usage({ store, now, onFault: (message, err) => log.error({ err }, message) })
+  const ledger = new Ledger({ store, account, now })
+  return {
+    profiles,
+    usage,
+    ledger,
+    budgets: new Budgets({ store, ledger, now }),
+    prices: new PriceList({ store, models, catalog, now }),
+    lettaUser: new LettaUser({ store, profiles, usage, stats, account, now }),
+  }
+}
+
+interface MoneyDeps {
+  store: Store
+  models: Router
+  catalog: Catalog
+  billing: Billing
+  litellmKeys: { spend: ProfilesDeps['proxySpend'] }
+  stats: Stats
+  log: Log
+  now: () => Date
 }
 
 async function openStore(
@@ -209,7 +324,9 @@ async function openStore(
 const writersOf = ({ store: { kind, poolSize } }: Config) =>
   kind === 'pglite' ? 1 : Math.max(1, Math.min(4, Math.floor(poolSize / 3)))
 
-function openRedis(url: string, log: Log): Redis {
+async function openRedis(url: string, log: Log): Promise<Redis> {
+  // Not loaded without one.
+  const { default: Redis } = await import('ioredis')
   // Fail fast: a request must never wait for a Redis that is away.
   const redis = new Redis(url, {
     maxRetriesPerRequest: 1,
@@ -221,7 +338,7 @@ function openRedis(url: string, log: Log): Redis {
   return redis
 }
 
-async function openModels({ llm }: Config, metrics: Metrics, log: Log) {
+async function openModels({ llm, billing }: Config, metrics: Metrics, log: Log) {
   const { timeouts, modelsFile } = llm
   // Not loaded without a file: the reader of YAML takes a while.
   const { ModelsFileOnDisk } = modelsFile ? await import('./llm/models-reload') : {}
@@ -232,15 +349,20 @@ async function openModels({ llm }: Config, metrics: Metrics, log: Log) {
     log.warn(`DEFAULT_PROVIDER is ${defaultProvider}, which is not configured`)
   }
   const demo = !file && configured.length === 0
+  const tokenizer = new Tokenizer()
+  const estimate = (asked: ToEstimate) => estimated(asked, tokenizer)
   const models: Router = new Router({
     providers: demo ? [demoModel()] : configured,
     defaultModel: demo ? DEMO_MODEL : llm.defaultModel,
     observer: metrics,
     totalMs: timeouts.total,
     onOpen: (provider, model) => log.warn({ provider, model }, 'a model is left alone after failures'),
-    costOf: (deployment, usage) => catalog.costOf(deployment, usage),
+    rate: (deployment, usage) => rater.rate(deployment, usage),
+    estimate,
   })
   const catalog: Catalog = new Catalog((provider, model) => models.listed(provider, model))
+  const { unknownPrice: policy, cancelledStreams: cancelled } = billing
+  const rater: Rater = new Rater({ catalog, estimate, policy, cancelled })
   metrics.watchBreakers(() => models.open())
 
   /** @throws ModelsFileError */
@@ -266,7 +388,14 @@ async function openModels({ llm }: Config, metrics: Metrics, log: Log) {
     if (!(error instanceof ModelsFileError)) throw error
     throw new ConfigError(error.problems.map((problem) => `MODELS_FILE: ${problem}`))
   }
-  return { models, catalog, reloadModels }
+  return { models, catalog, rater, reloadModels }
+}
+
+/** Who makes keys for people at the proxy; only where this server keeps their accounts and asks the proxy with its own key. */
+function litellmPeople({ llm, store, supabaseAuth }: Config): LiteLlmPeople | undefined {
+  const { litellm, litellmUserKeys, modelsFile } = llm
+  if (!litellm?.apiKey || !litellmUserKeys || modelsFile || supabaseAuth || store.kind === 'edge') return undefined
+  return new LiteLlmPeople({ baseUrl: litellm.baseUrl, masterKey: litellm.apiKey })
 }
 
 /** The MCP servers of MCP_FILE. Not loaded at all, and nothing is connected to, without that. */

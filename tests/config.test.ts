@@ -24,7 +24,7 @@ function problems(env: Env): string[] {
 }
 
 test('starts with no settings at all', () => {
-  const { auth, store, ...config } = load()
+  const { auth, store, encryptionSecret, ...config } = load()
   expect(config).toEqual({
     production: false,
     server: {
@@ -40,11 +40,20 @@ test('starts with no settings at all', () => {
     metrics: { enabled: true, token: undefined },
     admin: undefined,
     minBalance: 0n,
+    billing: {
+      mode: 'metered',
+      signupCredit: 0n,
+      lowAt: 1_000_000_000n,
+      unknownPrice: 'refuse',
+      cancelledStreams: 'cancel',
+    },
     redisUrl: undefined,
+    webhook: undefined,
     tools: undefined,
     supabaseAuth: undefined,
     llm: {
       litellm: undefined,
+      litellmUserKeys: true,
       openai: undefined,
       anthropic: undefined,
       azure: undefined,
@@ -59,6 +68,7 @@ test('starts with no settings at all', () => {
   })
   expect(auth).toMatchObject({ accessTokenMinutes: 15, external: undefined })
   expect(auth.signingKey).toHaveLength(32)
+  expect(encryptionSecret).toHaveLength(64)
   expect(store).toMatchObject({ kind: 'pglite', databaseUrl: undefined, poolSize: 10, edge: undefined })
   expect(loadConfig({ DATA_DIR: store.dataDir }).store.dataDir).toBe(store.dataDir)
 })
@@ -96,12 +106,19 @@ const READ: [string, string, (config: Config) => unknown, unknown][] = [
   ['STORE', 'PGlite', (c) => c.store.kind, 'pglite'],
   ['CONNECTION_POOL_SIZE', '20', (c) => c.store.poolSize, 20],
   ['MIN_BALANCE', '0.05', (c) => c.minBalance, 50_000_000n],
+  ['BILLING', 'prepaid', (c) => c.billing.mode, 'prepaid'],
+  ['SIGNUP_CREDIT', '0.5', (c) => c.billing.signupCredit, 500_000_000n],
+  ['BALANCE_LOW', '0', (c) => c.billing.lowAt, 0n],
+  ['UNKNOWN_PRICE', 'at:2.5', (c) => c.billing.unknownPrice, { at: 2_500_000_000n }],
+  ['CANCELLED_STREAMS', 'drain', (c) => c.billing.cancelledStreams, 'drain'],
   ['ACCOUNTS', 'local', (c) => c.supabaseAuth, undefined],
   ['REDIS_URL', 'rediss://cache:6380', (c) => c.redisUrl, 'rediss://cache:6380'],
   ['JWT_EXPIRE_MINUTES', '60', (c) => c.auth.accessTokenMinutes, 60],
-  ['JWT_SECRET_KEY', SECRET, (c) => c.auth.external, { algorithm: 'HS256', secret: SECRET }],
+  ['JWT_SECRET_KEY', SECRET, (c) => c.auth.external, { algorithm: 'HS256', secret: SECRET, tenantClaim: 'tenant_id' }],
+  ['ENCRYPTION_KEY', SECRET, (c) => c.encryptionSecret, SECRET],
   ['LITELLM_URL', 'http://proxy:4000/', (c) => c.llm.litellm, { baseUrl: 'http://proxy:4000' }],
   ['LITELLM_MASTER_KEY', 'sk-1', (c) => c.llm.litellm, undefined],
+  ['LITELLM_USER_KEYS', 'false', (c) => c.llm.litellmUserKeys, false],
   ['OPENAI_BASE_URL', 'http://localhost:1234/v1', (c) => c.llm.openai, { baseUrl: 'http://localhost:1234/v1' }],
   ['ANTHROPIC_API_KEY', 'sk-3', (c) => c.llm.anthropic, { baseUrl: 'https://api.anthropic.com', apiKey: 'sk-3' }],
   ['ANTHROPIC_BASE_URL', 'http://proxy:1/', (c) => c.llm.anthropic, { baseUrl: 'http://proxy:1', apiKey: undefined }],
@@ -138,6 +155,12 @@ test.each([
   ['STORE', 'postgres', 'needs DATABASE_URL'],
   ['CONNECTION_POOL_SIZE', '0', 'from 1 to 1000'],
   ['MIN_BALANCE', '5 cents', 'an amount in US dollars'],
+  ['BILLING', 'free', 'metered, prepaid'],
+  ['SIGNUP_CREDIT', '-1', 'from 0 to 1000000'],
+  ['SIGNUP_CREDIT', '1e309', 'an amount in US dollars'],
+  ['BALANCE_LOW', '١٢', 'an amount in US dollars'],
+  ['UNKNOWN_PRICE', 'at:cheap', 'must be refuse, free or at:'],
+  ['CANCELLED_STREAMS', 'no', 'cancel, drain'],
   ['ADMIN_EMAIL', 'a@example.com', 'need each other'],
   ['ACCOUNTS', 'ldap', 'local, supabase'],
   ['ACCOUNTS', 'supabase', 'needs SUPABASE_URL and SUPABASE_ANON_KEY'],
@@ -145,6 +168,8 @@ test.each([
   ['JWT_SECRET_KEY', 'a'.repeat(31), 'at least 32 characters (it has 31)'],
   ['JWT_SECRET_KEY', '', 'at least 32 characters (it has 0)'],
   ['JWT_SECRET_KEY', ' '.repeat(40), 'at least 32 characters (it has 0)'],
+  ['ENCRYPTION_KEY', '', 'at least 32 characters (it has 0)'],
+  ['ENCRYPTION_KEY', 'a'.repeat(31), 'at least 32 characters (it has 31)'],
   ['JWT_ALGORITHM', 'none', 'HS256, ES256, RS256'],
   ['JWT_ALGORITHM', 'RS256', 'JWT_JWKS_URL or SUPABASE_URL'],
   ['JWT_JWKS_URL', 'file:///etc/passwd', 'http:// or https://'],
@@ -231,14 +256,21 @@ test('knows where a Supabase project keeps its keys, and what it calls itself', 
     jwksUrl: 'https://x.supabase.co/auth/v1/.well-known/jwks.json',
     issuer: 'https://x.supabase.co/auth/v1',
     audience: 'authenticated',
+    tenantClaim: 'tenant_id',
   } as const
   expect(load(supabase).auth.external).toEqual(external)
-  const own = { JWT_JWKS_URL: 'https://keys.example/jwks', JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' }
+  const own = {
+    JWT_JWKS_URL: 'https://keys.example/jwks',
+    JWT_ISSUER: 'me',
+    JWT_AUDIENCE: 'you',
+    JWT_TENANT_CLAIM: 'https://app.example/org',
+  }
   expect(load({ ...supabase, ...own }).auth.external).toEqual({
     algorithm: 'ES256',
     jwksUrl: 'https://keys.example/jwks',
     issuer: 'me',
     audience: 'you',
+    tenantClaim: 'https://app.example/org',
   })
 })
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { Pool } from 'pg'
+import { accountId, DEFAULT_TENANT } from '../src/lib/ids'
 import { hashToken } from '../src/lib/tokens'
 import { type TestApp, testApp } from './support/app'
 import { createDatabase } from './support/db'
@@ -79,6 +80,7 @@ interface Owned {
   message: string
   run: string
   key: string
+  tenant: string
 }
 
 /** Somebody whom another issuer vouches for: signing up here is limited, and signing out would end it. */
@@ -102,6 +104,7 @@ async function newOwner(): Promise<Owned> {
     message: chat.message_id,
     run: chat.run_id,
     key: key.data.id,
+    tenant: DEFAULT_TENANT,
   }
 }
 
@@ -115,6 +118,11 @@ const KINDS: Record<string, (owner: Owned) => string | Promise<string>> = {
   chat: ({ conversation }) => conversation,
   keys: ({ key }) => key,
   models: () => 'demo%2Feliza',
+  tenants: ({ tenant }) => tenant,
+  'provider-keys': () => 'demo',
+  users: ({ userId }) => userId,
+  ledger: ({ tenant, userId }) => accountId('user', tenant, userId),
+  budgets: () => crypto.randomUUID(),
   export: async ({ token }) => {
     const answer = await app.call('/v1/export/conversations', { token, json: { format: 'json' } })
     await answer.text()
@@ -150,6 +158,9 @@ async function rowsOf({ userId }: Owned): Promise<string> {
      union all select 'r', to_jsonb(r) from runs r where user_id = $1
      union all select 'k', to_jsonb(k) - 'last_used_at' from api_keys k where user_id = $1
      union all select 'f', to_jsonb(f) from feedback f where user_id = $1
+     union all select 'u', to_jsonb(u) from users u where id = $1
+     union all select 'a', to_jsonb(a) from accounts a where owner_id = $1
+     union all select 'd', to_jsonb(d) from budgets d join accounts a on a.id = d.account_id where a.owner_id = $1
      order by 1, 2`,
     [userId],
   )
@@ -199,7 +210,12 @@ test('no route shows or changes anything for anybody else', async () => {
       // Models are nobody's own.
       const open = operation.path.startsWith('/v1/models/') || operation.path === '/api/chat/{id}/stop'
       const nothing = open ? 200 : operation.path.startsWith('/api/chat/') ? 204 : 404
-      if (operation.path.includes('{') && token) expect([where, status]).toEqual([where, nothing])
+      const forAdmins = operation.path.startsWith('/v1/admin/')
+      // What is for administrators is not even looked for by others.
+      const expected = !forAdmins ? [nothing] : name.startsWith('administrator') ? [403, 404] : [403]
+      if (operation.path.includes('{') && token)
+        expect([where, expected.includes(status), status]).toEqual([where, true, status])
+      else if (forAdmins && token && !name.startsWith('administrator')) expect([where, status]).toEqual([where, 403])
       if (!token) expect([where, status]).toEqual([where, 401])
       if (ok)
         expect([where, text.replaceAll(`"q":"${owner.marker}"`, '').includes(owner.marker)]).toEqual([where, false])

@@ -49,7 +49,8 @@ async function measure(context: Context, server: ChatServer): Promise<LibraryRow
   }
 }
 
-const getter = (server: ChatServer) => (path: string) => () => fetch(server.origin + path, { headers: server.headers })
+export const getter = (server: ChatServer) => (path: string) => () =>
+  fetch(server.origin + path, { headers: server.headers })
 
 /** Frequent and rare words, phrases, words there are not, and one that is written wrongly. */
 const ASKED = ['w7', 'w431 w12', 'w9', '"w3 w5"', 'w15000', 'w2 or w1', 'nowhere', 'w43l1']
@@ -87,7 +88,7 @@ async function used({ plan, say }: Context, server: ChatServer, library: Library
 }
 
 /** Milliseconds from asking to the last byte, the variants in turns so that the machine's moods meet them alike. */
-async function sideBySide<const T extends readonly Ask[]>(
+export async function sideBySide<const T extends readonly Ask[]>(
   requests: number,
   variants: T,
 ): Promise<{ [K in keyof T]: Times }> {
@@ -109,7 +110,7 @@ interface Times {
   readonly p95: number
 }
 
-const row = (what: string, { p50, p95 }: Times, atMost?: number): LibraryRow => ({
+export const row = (what: string, { p50, p95 }: Times, atMost?: number): LibraryRow => ({
   what,
   p50,
   p95,

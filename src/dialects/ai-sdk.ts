@@ -181,6 +181,7 @@ interface ToolPiece {
 const REASONS: Record<string, string> = {
   stop: 'stop',
   length: 'length',
+  budget: 'length',
   content_filter: 'content-filter',
   tool_calls: 'tool-calls',
 }

@@ -10,6 +10,7 @@ export interface MessageHeader {
 /** Why the model stopped, in Anthropic's words. `stopped` is ours: somebody stopped it. */
 const REASONS: Record<string, string> = {
   length: 'max_tokens',
+  budget: 'max_tokens',
   tool_calls: 'tool_use',
   function_call: 'tool_use',
   content_filter: 'refusal',

@@ -110,4 +110,5 @@ export const framesOf =
 export const isRestart = (event: RunEvent): boolean => typeof event === 'object' && event.type === 'restart'
 
 /** OpenAI's vocabulary of finish reasons; ours has more. */
-export const openAiReason = (reason: string): string => (reason === 'stopped' ? 'stop' : reason)
+export const openAiReason = (reason: string): string =>
+  reason === 'stopped' ? 'stop' : reason === 'budget' ? 'length' : reason

@@ -24,11 +24,12 @@ export function nativeFrames(header: ChunkHeader): (batch: RunBatch) => string {
       case 'restart':
         return restartFrame(seq, 1)
       case 'done': {
-        const { finishReason, usage, costUsd } = event
+        const { finishReason, usage, costUsd, cost } = event
         const fields = {
           ...event.fields,
           usage,
           cost_usd: costUsd,
+          ...(cost ? { cost } : {}),
           finish_reason: finishReason,
         }
         return chunks.finish(0, openAiReason(finishReason), { seq, fields }) + DONE

@@ -39,9 +39,9 @@ export function openAiError(error: AppError, requestId: string | null = null) {
   }
 }
 
-/** A word of OpenAI's for what is wrong, when there is one: `context_length_exceeded`. */
+/** A word of OpenAI's for what is wrong, when there is one. */
 const reasonOf = (details: unknown): string | undefined =>
-  typeof details === 'object' && details !== null && 'reason' in details && typeof details.reason === 'string'
+  typeof details === 'object' && details !== null && 'reason' in details && details.reason === 'context_length_exceeded'
     ? details.reason
     : undefined
 
@@ -77,12 +77,15 @@ export async function* openAiFrames(
     begun.add(index)
     return chunks.role(index)
   }
+  const ending = ({ index, reason }: { index: number; reason: string }) =>
+    // Programs that know OpenAI's words only shall not stumble over ours, which stands beside.
+    chunks.finish(index, openAiReason(reason), reason === 'budget' ? { fields: { finish_reason: reason } } : {})
   let usage: unknown = null
   try {
     for await (const event of events) {
       if (typeof event === 'string') yield begin(0) + chunks.text(event)
       else if (event.type === 'delta') yield begin(event.index) + chunks.delta(event.index, event.delta, event)
-      else if (event.type === 'finish') yield begin(event.index) + chunks.finish(event.index, event.reason)
+      else if (event.type === 'finish') yield begin(event.index) + ending(event)
       else if (event.type === 'usage') usage = event.usage
       else if (event.type === 'meta') chunks.meta(event.fields)
       else if (event.type === 'restart') {
@@ -129,8 +132,8 @@ export function openAiRunFrames({ header, includeUsage, restarts }: OpenAiStream
           DONE
         )
       case 'error': {
-        const { message, code, request_id } = event.error
-        return sseFrame(JSON.stringify(openAiError(new AppError(code, message), request_id)), seq)
+        const { message, code, details, request_id } = event.error
+        return sseFrame(JSON.stringify(openAiError(new AppError(code, message, { details }), request_id)), seq)
       }
     }
   }
@@ -156,7 +159,7 @@ export async function runCompletion(events: AsyncIterable<RunBatch>, header: Chu
       else if (event.type === 'start') facts = event.fields
       else if (event.type === 'error') {
         const { error, retryAfter } = event
-        throw new AppError(error.code, error.message, { retryAfter })
+        throw new AppError(error.code, error.message, { details: error.details ?? undefined, retryAfter })
       } else {
         whole.usage = event.usage
         whole.add({
@@ -168,6 +171,7 @@ export async function runCompletion(events: AsyncIterable<RunBatch>, header: Chu
           ...facts,
           ...event.fields,
           cost_usd: event.costUsd,
+          ...(event.cost ? { cost: event.cost } : {}),
           finish_reason: event.finishReason,
         }
       }
@@ -181,7 +185,7 @@ function completionObject(whole: Accumulator, { id, created, model }: ChunkHeade
     index,
     message: { refusal: null, ...message },
     logprobs,
-    finish_reason: finishReason ?? 'stop',
+    finish_reason: openAiReason(finishReason ?? 'stop'),
   }))
   return {
     id,

@@ -21,7 +21,11 @@ const CODES: Partial<Record<AppError['code'], string>> = {
   BAD_REQUEST: 'invalid_prompt',
 }
 
-const INCOMPLETE: Record<string, string> = { length: 'max_output_tokens', content_filter: 'content_filter' }
+const INCOMPLETE: Record<string, string> = {
+  length: 'max_output_tokens',
+  budget: 'max_output_tokens',
+  content_filter: 'content_filter',
+}
 
 interface CallPiece {
   index?: number

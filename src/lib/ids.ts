@@ -28,3 +28,10 @@ export function derivedId(...words: string[]): string {
   const hex = bytes.toString('hex')
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-')
 }
+
+/** The account in the ledger that is a person's, an API key's or a tenant's: `ownerId` is theirs. */
+export const accountId = (kind: 'user' | 'key' | 'tenant', tenantId: string, ownerId: string): string =>
+  derivedId('ledger', kind, tenantId, ownerId)
+
+/** A budget that a person set for themselves; those of administrators have ids that follow from nothing. */
+export const ownBudgetId = (account: string, period: string): string => derivedId('budget', 'own', account, period)

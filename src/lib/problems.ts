@@ -32,6 +32,33 @@ export function objectOnly({ body }: { body: unknown }): void {
   throw validationError('body', [{ path: '', message: 'Must be an object' }])
 }
 
+/**
+ * For bodies that must not be misunderstood: what is no field of theirs would otherwise be taken away without a word.
+ * @throws AppError VALIDATION_ERROR with each of them.
+ */
+export const onlyFieldsOf =
+  (schema: object) =>
+  ({ body }: { body: unknown }): void => {
+    objectOnly({ body })
+    const unknown = unknownFields(schema, body, '')
+    if (unknown.length === 0) return
+    throw validationError(
+      'body',
+      unknown.map((path) => ({ path, message: 'is no field of this' })),
+    )
+  }
+
+function unknownFields(schema: object, value: unknown, path: string): string[] {
+  const wanted = unwrap(schema) ?? schema
+  const fields = property(wanted, 'properties') as Record<string, object> | undefined
+  if (!fields || typeof value !== 'object' || value === null || Array.isArray(value)) return []
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const field = Object.hasOwn(fields, name) ? fields[name] : undefined
+    // Names come from callers, and end up in messages.
+    return field ? unknownFields(field, inner, `${path}/${name}`) : [`${path}/${name.slice(0, 100)}`]
+  })
+}
+
 function say({ message, schema }: Issue): string {
   const wanted = unwrap(schema)
   // What a pattern means, in words.

@@ -1,5 +1,7 @@
 import type { ThoughtDetail } from '../lib/thinking'
 import { FrameReader } from './frame-reader'
+import { countsOf, saysSomething } from './metering'
+import type { Usage } from './port'
 import { refusedInStream } from './upstream-error'
 
 /** The keys of all events; each event has some of them. */
@@ -18,8 +20,10 @@ interface Counts {
   input_tokens?: number | null
   cache_read_input_tokens?: number | null
   cache_creation_input_tokens?: number | null
+  cache_creation?: { ephemeral_5m_input_tokens?: number; ephemeral_1h_input_tokens?: number } | null
   output_tokens?: number | null
   output_tokens_details?: { thinking_tokens?: number | null } | null
+  service_tier?: string | null
 }
 
 /** What the reader has to remember of a block until it ends. */
@@ -173,22 +177,32 @@ export class MessageFrames extends FrameReader {
 
   /** OpenAI's prompt tokens include those of the caches, Anthropic's do not. Unless they are added, they are not paid. */
   private usage(): void {
-    const { input_tokens, output_tokens, output_tokens_details } = this.counts
+    const { input_tokens, output_tokens, output_tokens_details, cache_creation, service_tier } = this.counts
     if (input_tokens === undefined && output_tokens === undefined) return
     const read = this.counts.cache_read_input_tokens ?? 0
     const written = this.counts.cache_creation_input_tokens ?? 0
     const prompt = (input_tokens ?? 0) + read + written
     const completion = output_tokens ?? 0
     const thoughts = output_tokens_details?.thinking_tokens
+    const usage: Usage = {
+      prompt_tokens: prompt,
+      completion_tokens: completion,
+      total_tokens: prompt + completion,
+      prompt_tokens_details: {
+        cached_tokens: read,
+        cache_write_tokens: written,
+        // In LiteLLM's words: what is kept for an hour costs more.
+        ...(cache_creation?.ephemeral_1h_input_tokens ? { cache_creation_token_details: cache_creation } : {}),
+      },
+      ...(typeof thoughts === 'number' ? { completion_tokens_details: { reasoning_tokens: thoughts } } : {}),
+    }
+    const counts = countsOf(usage)
+    if (!saysSomething(counts)) return
     this.events.push({
       type: 'usage',
-      usage: {
-        prompt_tokens: prompt,
-        completion_tokens: completion,
-        total_tokens: prompt + completion,
-        prompt_tokens_details: { cached_tokens: read, cache_write_tokens: written },
-        ...(typeof thoughts === 'number' ? { completion_tokens_details: { reasoning_tokens: thoughts } } : {}),
-      },
+      usage,
+      counts,
+      ...(service_tier ? { serviceTier: service_tier } : {}),
     })
   }
 }

@@ -1,5 +1,6 @@
 import { AppError, ERRORS } from '../errors'
 import type { Breaker, Permit } from './breaker'
+import { keyOwner } from './keys'
 import type { FailoverDeps, Plan } from './plan'
 import type { Deployment } from './routes'
 
@@ -95,7 +96,8 @@ export class Candidates {
   }
 
   private breakerOf(deployment: Deployment): Breaker {
-    return this.deps.breakers.of(deployment, deployment.provider.personalKeys ? this.plan.owner : '')
+    const { owner, tenantKeys: tenant } = this.plan
+    return this.deps.breakers.of(deployment, keyOwner(deployment.provider, { owner, tenant }))
   }
 }
 

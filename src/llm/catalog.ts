@@ -1,7 +1,8 @@
 import { type ModelFacts, merged } from './facts'
-import type { ModelInfo, Provider, Usage } from './port'
+import { countsOf } from './metering'
+import type { ModelInfo, Provider, Usage, UsageEvent } from './port'
 import { PRICE_BOOK, PriceBook } from './price-book'
-import { costOf } from './prices'
+import { type Prices, pricesAt, type Rated, rate, versionOf } from './prices'
 import type { Deployment } from './routes'
 
 /** Milliseconds after which a provider is asked again for what it knows of its models, in the background. */
@@ -16,6 +17,18 @@ interface Told {
   at: number
 }
 
+export interface VersionedPrices {
+  prices: Prices
+  version: string
+}
+
+/** A cost, and the name of the prices that made it. */
+export interface RatedBy extends Rated {
+  version: string
+}
+
+export type UsageToRate = Pick<UsageEvent, 'usage' | 'counts' | 'serviceTier'>
+
 /** A deployment, as far as it matters to what is known of it. */
 export type Known = Pick<Deployment, 'provider' | 'model' | 'facts'>
 
@@ -26,6 +39,7 @@ export type Known = Pick<Deployment, 'provider' | 'model' | 'facts'>
 export class Catalog {
   private readonly told = new WeakMap<Provider, Told>()
   private readonly asking = new WeakMap<Provider, Promise<void>>()
+  private readonly versions = new WeakMap<Prices, string>()
 
   /** @param book another one, for tests. */
   constructor(
@@ -52,23 +66,44 @@ export class Catalog {
     if (baseUrl && isPublic(baseUrl)) await this.book.open()
   }
 
-  facts({ provider, model, facts }: Known): ModelFacts {
+  /** @param at when: prices change. */
+  facts({ provider, model, facts }: Known, at = new Date()): ModelFacts {
     const { baseUrl } = provider
-    const at = new Date()
-    return merged([
+    const all = merged([
       facts,
       this.detailsOf(provider)?.get(model),
       this.listed(provider, model)?.facts,
       baseUrl === undefined ? undefined : this.book.facts({ baseUrl, model, at }),
     ])
+    return all.prices ? { ...all, prices: pricesAt(all.prices, at) } : all
+  }
+
+  /** The prices of a deployment at a moment, with the name that an answer keeps of them. */
+  pricesAt(deployment: Known, at = new Date()): VersionedPrices | undefined {
+    const { prices, priceSource } = this.facts(deployment, at)
+    return prices && { prices, version: this.version(prices, priceSource) }
+  }
+
+  /** What an answer of this deployment costs; null when its price is not known. */
+  rate(deployment: Known, asked: UsageToRate, at = new Date()): RatedBy | null {
+    const counts = asked.counts ?? countsOf(asked.usage)
+    const known = this.pricesAt(deployment, at)
+    const free = deployment.provider.cost(asked.usage)
+    if (free !== null) return { costNanos: free, parts: {}, version: known?.version ?? deployment.provider.name }
+    const rated = known && counts ? rate(counts, known.prices, { tier: asked.serviceTier }) : null
+    return rated && known ? { ...rated, version: known.version } : null
   }
 
   /** Nano-dollars that an answer of this deployment costs; null when its price is not known. */
   costOf(deployment: Known, usage: Usage): bigint | null {
-    const free = deployment.provider.cost(usage)
-    if (free !== null) return free
-    const { prices } = this.facts(deployment)
-    return prices ? costOf(usage, prices) : null
+    return this.rate(deployment, { usage })?.costNanos ?? null
+  }
+
+  private version(prices: Prices, source: string | undefined): string {
+    // The same object again for most answers.
+    const known = this.versions.get(prices) ?? versionOf(prices, source)
+    this.versions.set(prices, known)
+    return known
   }
 
   private detailsOf(provider: Provider): Map<string, ModelFacts> | undefined {

@@ -1,4 +1,5 @@
 import { FrameReader } from './frame-reader'
+import { countsOf, dollars, reportedNanos, saysSomething } from './metering'
 import type { Usage } from './port'
 import { refusedInStream } from './upstream-error'
 
@@ -11,14 +12,24 @@ interface Chunk {
     logprobs?: unknown
   }[]
   usage?: Usage | null
+  service_tier?: string | null
+  /** Groq's, in the last chunk, also for those who did not ask for usage. */
+  x_groq?: { usage?: Usage | null } | null
   [key: string]: unknown
 }
 
 /** Reads the stream of the OpenAI Chat Completions API. */
 export class Chunks extends FrameReader {
   private metaSent = false
+  private serviceTier: string | undefined
+  private headerNanos: bigint | undefined
   /** Why each choice ended; null while it talks. */
   private readonly reasons = new Map<number, string | null>()
+
+  /** LiteLLM's cost. In front of a stream it often does not know it yet, and says 0. */
+  override onHeaders(headers: Headers): void {
+    this.headerNanos = dollars(headers.get('x-litellm-response-cost')) || undefined
+  }
 
   protected onFrame(data: string): void {
     if (data === '[DONE]') this.done = true
@@ -36,7 +47,24 @@ export class Chunks extends FrameReader {
       if (this.events.length > before || !this.reasons.has(index)) this.talks(index)
       if (choice.finish_reason) this.finish(index, choice.finish_reason)
     }
-    if (chunk.usage) this.events.push({ type: 'usage', usage: chunk.usage })
+    this.serviceTier = chunk.service_tier ?? this.serviceTier
+    const usage = chunk.usage ?? chunk.x_groq?.usage
+    if (usage) this.usage(usage)
+  }
+
+  private usage(usage: Usage): void {
+    const serviceTier = typeof usage.service_tier === 'string' ? usage.service_tier : this.serviceTier
+    const reported = reportedNanos(usage) ?? this.headerNanos
+    const counts = countsOf(usage)
+    // Whoever does not count is counted for: nothing is no usage, or it would be free.
+    if (!saysSomething(counts)) return
+    this.events.push({
+      type: 'usage',
+      usage,
+      counts,
+      ...(serviceTier === undefined ? {} : { serviceTier }),
+      ...(reported === undefined ? {} : { reportedNanos: reported }),
+    })
   }
 
   private talks(index: number): void {
@@ -53,7 +81,7 @@ export class Chunks extends FrameReader {
     this.events.push({ type: 'finish', index, reason })
   }
 
-  private meta({ id, object, created, choices, usage, error, obfuscation, ...fields }: Chunk): void {
+  private meta({ id, object, created, choices, usage, error, obfuscation, x_groq, ...fields }: Chunk): void {
     this.metaSent = true
     for (const key in fields) if (fields[key] === null) delete fields[key]
     this.events.push({ type: 'meta', fields })

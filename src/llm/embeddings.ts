@@ -1,23 +1,33 @@
 import { AppError, toAppError } from '../errors'
+import { keyFor, type ProviderKeys } from './keys'
 import type { Embedded, EmbedRequest } from './port'
 import type { Deployment } from './routes'
 import { refused, unreachable } from './upstream-error'
+
+/** Vectors, and who made them. */
+export interface EmbeddedBy extends Embedded {
+  by: Deployment
+}
 
 /**
  * Vectors from the first deployment that gives them. One whose API has none is passed over, one that fails is too.
  * @throws AppError BAD_REQUEST when no API has them, otherwise what the last one failed with.
  */
-export async function embed(deployments: Deployment[], request: EmbedRequest, signal: AbortSignal): Promise<Embedded> {
+export async function embed(
+  deployments: Deployment[],
+  { request, tenantKeys: tenant }: { request: EmbedRequest; tenantKeys?: ProviderKeys | undefined },
+  signal: AbortSignal,
+): Promise<EmbeddedBy> {
   let failure = new AppError(
     'BAD_REQUEST',
     'The provider of this model makes no embeddings. Choose a model of a provider with the OpenAI Embeddings API',
   )
-  for (const { provider, model } of deployments) {
+  for (const by of deployments) {
+    const { provider, model } = by
     if (!provider.embed) continue
-    // A person's own key goes only to a provider that has keys of persons.
-    const apiKey = provider.personalKeys ? request.apiKey : undefined
+    const apiKey = keyFor(provider, { personal: request.apiKey, tenant })
     try {
-      return await provider.embed({ ...request, model, apiKey }, signal)
+      return { ...(await provider.embed({ ...request, model, apiKey }, signal)), by }
     } catch (error) {
       signal.throwIfAborted()
       failure = toAppError(error)

@@ -1,6 +1,8 @@
 import { AppError, toAppError } from '../errors'
 import { Attempt, isPiece } from './attempt'
+import { priced } from './bill'
 import { Candidates } from './candidates'
+import { keyFor } from './keys'
 import type { FailoverDeps, Plan } from './plan'
 import type { ChatEvent, ChatRequest } from './port'
 import type { Deployment } from './routes'
@@ -34,6 +36,8 @@ export async function* answer(
           if (event !== undefined) yield event
         }
         attempt.completed()
+        const missing = await made.missingUsage(attempt)
+        if (missing) yield missing
         outcome = 'completed'
         return
       } catch (error) {
@@ -63,6 +67,8 @@ class Answer {
   /** Who failed last, for those who count. */
   private failed: Deployment | undefined
   private spoken = false
+  /** Whoever speaks has said what it took. */
+  private counted = false
   private rescues = 0
 
   constructor(
@@ -106,6 +112,7 @@ class Answer {
 
   /** What the reader gets before what comes from now on: who speaks, and whether it is the same answer still. */
   *opening(attempt: Attempt): Generator<ChatEvent> {
+    this.counted = false
     const { provider, model } = attempt.deployment
     const { variant } = this.plan
     if (!this.spoken && attempt.firstPieceMs !== undefined) {
@@ -131,7 +138,17 @@ class Answer {
     if (isPiece(rest)) this.spoken = true
     this.said.add(rest)
     if (typeof rest === 'string' || rest.type !== 'usage') return rest
-    return { ...rest, costNanos: rest.costNanos ?? this.deps.costOf(deployment, rest.usage) }
+    this.counted = true
+    return priced(rest, deployment, this.deps)
+  }
+
+  /** What an answer took whose provider did not say: it is charged all the same. */
+  async missingUsage({ deployment }: Attempt): Promise<ChatEvent | undefined> {
+    const { estimate } = this.deps
+    if (this.counted || !estimate) return undefined
+    const delivered = this.said.delivered()
+    const event = await estimate({ request: this.asked.request, delivered, model: deployment.model })
+    return priced(event, deployment, this.deps)
   }
 
   /** Somebody else who goes on. @throws what was thrown when there is nobody, or when going on would be wrong. */
@@ -197,12 +214,18 @@ class Answer {
         permit.abandoned()
         continue
       }
-      const options = { ...next, request: addressed(continued ?? request, deployment), goesOn: Boolean(continued) }
+      const options = { ...next, request: this.addressed(continued ?? request, deployment), goesOn: Boolean(continued) }
       const attempt = new Attempt(options, this.deps)
       this.running.add(attempt)
       this.onAsked(deployment)
       return attempt
     }
+  }
+
+  /** A request in the words of one deployment. */
+  private addressed(request: ChatRequest, { provider, model }: Deployment): ChatRequest {
+    const apiKey = keyFor(provider, { personal: request.apiKey, tenant: this.plan.tenantKeys })
+    return { ...request, model, apiKey }
   }
 
   private onAsked(deployment: Deployment): void {
@@ -237,13 +260,6 @@ class Answer {
     for (const attempt of this.running) this.leave(attempt)
   }
 }
-
-/** A request in the words of one deployment. A person's own key goes only to a provider that has keys of persons. */
-const addressed = (request: ChatRequest, { provider, model }: Deployment): ChatRequest => ({
-  ...request,
-  model,
-  apiKey: provider.personalKeys ? request.apiKey : undefined,
-})
 
 const tooLong = (ms: number) =>
   new AppError('UPSTREAM_TIMEOUT', `The answer took longer than ${ms / 1000} s and was cut off`)

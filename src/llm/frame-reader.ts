@@ -26,6 +26,9 @@ export abstract class FrameReader {
     },
   })
 
+  /** What the response says before its body. */
+  onHeaders(_headers: Headers): void {}
+
   /** One frame's `data`. What it throws ends the stream; what is no AppError counts as nonsense from the provider. */
   protected abstract onFrame(data: string): void
 

@@ -1,4 +1,5 @@
 import { type Capability, isPriced, type ModelFacts, perToken, positive } from './facts'
+import type { Prices } from './prices'
 
 /**
  * What a provider's own list says of a model, beside its name. OpenAI's says nothing, others more:
@@ -60,11 +61,15 @@ function ofParameters({ supported_parameters, architecture }: Record<string, unk
 
 /** OpenRouter's prices: dollars a token, as strings. */
 function pricing(said: Record<string, unknown>): Pick<ModelFacts, 'prices' | 'priceSource'> {
-  const prices = {
+  const prices: Prices = {
     input: perToken(said.prompt),
     output: perToken(said.completion),
     cachedInput: perToken(said.input_cache_read),
     cacheWrite: perToken(said.input_cache_write),
+    reasoning: perToken(said.internal_reasoning) || undefined,
+    audioInput: perToken(said.audio) || undefined,
+    // By the request; everything else by the token.
+    request: perToken(said.request) || undefined,
   }
   return isPriced(prices) ? { prices, priceSource: 'provider' } : {}
 }

@@ -1,7 +1,7 @@
 import { type Capability, isPriced, type ModelFacts, perToken, positive } from './facts'
 import { type OpenAiCompatibleOptions, openAiCompatible } from './openai-compatible'
 import type { Provider } from './port'
-import type { Rates } from './prices'
+import type { Prices, Rates } from './prices'
 import { refused, unreachable } from './upstream-error'
 
 /** A LiteLLM proxy. With a key of the server's own it also tells what it knows of its models. */
@@ -47,7 +47,7 @@ const SUPPORTS: [Capability, string][] = [
 
 /** Names from LiteLLM's `model_prices_and_context_window.json`, which describes each. */
 function factsOf(info: Record<string, unknown>): ModelFacts {
-  const prices = { ...ratesOf(info), ...longerOf(info) }
+  const prices: Prices = { ...ratesOf(info), ...longerOf(info), ...tiersOf(info) }
   const known = SUPPORTS.some(([, name]) => typeof info[name] === 'boolean')
   const at = info.deprecation_date
   return {
@@ -65,8 +65,28 @@ const ratesOf = (info: Record<string, unknown>, long = ''): Rates => ({
   output: perToken(info[`output_cost_per_token${long}`]),
   cachedInput: perToken(info[`cache_read_input_token_cost${long}`]),
   cacheWrite: perToken(info[`cache_creation_input_token_cost${long}`]),
-  ...(long ? {} : { reasoning: perToken(info.output_cost_per_reasoning_token) }),
+  cacheWriteHour: perToken(info[`cache_creation_input_token_cost_above_1hr${long}`]),
+  ...(long ? {} : othersOf(info)),
 })
+
+const othersOf = (info: Record<string, unknown>): Rates => ({
+  reasoning: perToken(info.output_cost_per_reasoning_token),
+  audioInput: perToken(info.input_cost_per_audio_token),
+  cachedAudio: perToken(info.cache_read_input_audio_token_cost),
+  imageInput: perToken(info.input_cost_per_image_token),
+  audioOutput: perToken(info.output_cost_per_audio_token),
+  audioSeconds: perToken(info.input_cost_per_audio_per_second),
+  request: perToken(info.input_cost_per_request),
+})
+
+/** What LiteLLM knows of OpenAI's service tiers. */
+function tiersOf(info: Record<string, unknown>): Pick<Prices, 'tiers'> {
+  const tiers = ['priority', 'flex'].flatMap((tier) => {
+    const rates = ratesOf(info, `_${tier}`)
+    return isPriced(rates) ? [[tier, { ...ratesOf(info), ...defined(rates) }]] : []
+  })
+  return tiers.length > 0 ? { tiers: Object.fromEntries(tiers) } : {}
+}
 
 /** The rates of long requests, where they are others. */
 function longerOf(info: Record<string, unknown>) {

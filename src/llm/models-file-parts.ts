@@ -1,13 +1,12 @@
-import { nanosOf } from '../lib/money'
 import { ANTHROPIC_URL, anthropic } from './anthropic'
 import { azureOpenAi } from './azure'
 import type { Timeouts } from './deadlines'
 import type { ModelFacts } from './facts'
+import { filePrices } from './file-prices'
 import { liteLlm } from './litellm'
 import type { InfoEntry, ModelEntry, ModelsFile, ProviderEntry } from './models-file-schema'
 import { openAiCompatible } from './openai-compatible'
 import type { Provider } from './port'
-import type { Prices } from './prices'
 import type { Deployment, Route } from './routes'
 
 const OPENAI_URL = 'https://api.openai.com/v1'
@@ -22,7 +21,10 @@ export function providersOf(
     // Azure lists nothing of what it has deployed here.
     const deployments = entry.kind === 'azure' ? namesAt(name, file) : []
     const definition = JSON.stringify([name, entry, deployments, timeouts])
-    const provider = kept.get(definition) ?? providerOf(name, entry, { timeouts, deployments })
+    const provider = kept.get(definition) ?? {
+      ...providerOf(name, entry, { timeouts, deployments }),
+      ...leaving(entry),
+    }
     made.set(name, [definition, provider])
   }
   kept.clear()
@@ -55,6 +57,9 @@ function providerOf(
       return azureOpenAi({ name, endpoint: baseUrl ?? '', apiKey: apiKey ?? '', deployments, apiVersion, timeouts })
   }
 }
+
+/** What becomes of a stream whose reader left, where the file says. */
+const leaving = ({ cancelled }: ProviderEntry): Pick<Provider, 'cancelled'> => (cancelled ? { cancelled } : {})
 
 /** The file says seconds. */
 function limitsOf(said: ProviderEntry['timeouts'], defaults: Timeouts): Timeouts {
@@ -109,28 +114,15 @@ function routeOf(model: string, entry: ModelEntry, providers: Map<string, Provid
 
 /** Only what is said, so that what is said nearer goes over it. */
 function factsOf(info: InfoEntry = {}): ModelFacts {
-  const { display_name, context_window, max_output_tokens, capabilities, prices, deprecated_at } = info
+  const { display_name, context_window, max_output_tokens, capabilities, deprecated_at } = info
+  const prices = filePrices(info)
   const facts: ModelFacts = {
     displayName: display_name,
     contextWindow: context_window,
     maxOutputTokens: max_output_tokens,
     capabilities,
     deprecatedAt: deprecated_at,
-    ...(prices ? { prices: pricesOf(prices), priceSource: 'models_file' } : {}),
+    ...(prices ? { prices, priceSource: 'models_file' } : {}),
   }
   return Object.fromEntries(Object.entries(facts).filter(([, fact]) => fact !== undefined))
 }
-
-const pricesOf = ({
-  input,
-  cached_input,
-  cache_write,
-  output,
-  reasoning,
-}: NonNullable<InfoEntry['prices']>): Prices => ({
-  input: nanosOf(input ?? ''),
-  cachedInput: nanosOf(cached_input ?? ''),
-  cacheWrite: nanosOf(cache_write ?? ''),
-  output: nanosOf(output ?? ''),
-  reasoning: nanosOf(reasoning ?? ''),
-})

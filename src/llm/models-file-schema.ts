@@ -17,6 +17,8 @@ const Names = Type.Array(Name, { minItems: 1, 'x-must': 'must be a list of names
 const Tokens = Type.Integer({ minimum: 1, 'x-must': 'must be a number of tokens: a whole number above 0' })
 const Weight = Type.Number({ minimum: 0, maximum: 1_000_000, 'x-must': 'must be a number from 0 to 1000000' })
 const Usd = Type.Number({ minimum: 0, maximum: 1_000_000, 'x-must': 'must be US dollars per million tokens' })
+const UsdEach = Type.Number({ minimum: 0, maximum: 1000, 'x-must': 'must be US dollars for each' })
+const Day = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}$', 'x-must': 'must be a day such as 2026-11-21' })
 const Url = Type.String({ pattern: '^https?://[^\\s/]+', 'x-must': 'must be an address that begins with http(s)://' })
 
 const ProviderEntry = strict({
@@ -26,12 +28,44 @@ const ProviderEntry = strict({
   api_version: Type.Optional(Type.String({ minLength: 1, 'x-must': 'must be a version such as 2024-10-21' })),
   personal_keys: Type.Optional(Type.Boolean({ 'x-must': 'must be true or false' })),
   list: Type.Optional(Type.Boolean({ 'x-must': 'must be true or false' })),
+  cancelled: Type.Optional(oneOf('cancel', 'drain')),
   timeouts: Type.Optional(
     strict({
       connect: Type.Optional(Seconds),
       first_token: Type.Optional(Seconds),
       idle: Type.Optional(Seconds),
       total: Type.Optional(Seconds),
+    }),
+  ),
+})
+
+const rates = {
+  input: Type.Optional(Usd),
+  cached_input: Type.Optional(Usd),
+  cache_write: Type.Optional(Usd),
+  cache_write_hour: Type.Optional(Usd),
+  output: Type.Optional(Usd),
+  reasoning: Type.Optional(Usd),
+  image_input: Type.Optional(Usd),
+  audio_input: Type.Optional(Usd),
+  cached_audio: Type.Optional(Usd),
+  audio_output: Type.Optional(Usd),
+  audio_second: Type.Optional(UsdEach),
+  request: Type.Optional(UsdEach),
+}
+
+const PricesEntry = strict({
+  ...rates,
+  above: Type.Optional(
+    Type.Array(strict({ ...rates, tokens: Tokens }), {
+      minItems: 1,
+      'x-must': 'must be a list of prices with `tokens`',
+    }),
+  ),
+  tiers: Type.Optional(
+    Type.Record(Type.String({ pattern: '^[\\w-]{1,40}$' }), strict(rates), {
+      additionalProperties: false,
+      'x-must': 'must have prices for each service tier, such as priority',
     }),
   ),
 })
@@ -43,18 +77,14 @@ const InfoEntry = strict({
   capabilities: Type.Optional(
     Type.Array(oneOf(...CAPABILITIES), { 'x-must': `must be a list of ${CAPABILITIES.join(', ')}` }),
   ),
-  prices: Type.Optional(
-    strict({
-      input: Type.Optional(Usd),
-      cached_input: Type.Optional(Usd),
-      cache_write: Type.Optional(Usd),
-      output: Type.Optional(Usd),
-      reasoning: Type.Optional(Usd),
+  prices: Type.Optional(PricesEntry),
+  prices_from: Type.Optional(
+    Type.Array(strict({ day: Day, prices: PricesEntry }), {
+      minItems: 1,
+      'x-must': 'must be a list of days with the prices that hold from then on',
     }),
   ),
-  deprecated_at: Type.Optional(
-    Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}$', 'x-must': 'must be a day such as 2026-11-21' }),
-  ),
+  deprecated_at: Type.Optional(Day),
 })
 
 const ModelEntry = strict({
@@ -101,4 +131,5 @@ export const ModelsFile = Type.Object(
 export type ModelsFile = Static<typeof ModelsFile>
 export type ProviderEntry = Static<typeof ProviderEntry>
 export type ModelEntry = Static<typeof ModelEntry>
+export type PricesEntry = Static<typeof PricesEntry>
 export type InfoEntry = Static<typeof InfoEntry>

@@ -1,8 +1,11 @@
 import type { AppError } from '../errors'
 import type { AttemptObserver } from './attempt'
 import type { Loads } from './balance'
+import type { BillDeps } from './bill'
 import type { Breakers } from './breakers'
-import type { Usage } from './port'
+import type { ToEstimate } from './estimate'
+import type { ProviderKeys } from './keys'
+import type { UsageEvent } from './port'
 import type { RetryBudget } from './retry-budget'
 import type { Deployment } from './routes'
 
@@ -15,6 +18,8 @@ export interface RoutingObserver extends AttemptObserver {
   streamEnded(provider: string, outcome: string): void
   /** Another deployment was asked because one failed, before its first piece or after it. */
   failedOver(from: string, to: string, when: 'before' | 'after'): void
+  /** A provider said what an answer costs, and this server did: by more than one part in a hundred another sum, or not. */
+  costCompared?(provider: string, differs: boolean): void
 }
 
 export interface FailoverDeps {
@@ -22,8 +27,9 @@ export interface FailoverDeps {
   loads: Loads
   budget: RetryBudget
   observer: RoutingObserver
-  /** Nano-dollars that an answer costs, or null while nobody has said. */
-  costOf: (deployment: Deployment, usage: Usage) => bigint | null
+  rate: BillDeps['rate']
+  /** Counts for a provider that did not. Absent: then there is no usage. */
+  estimate?: ((asked: ToEstimate) => Promise<UsageEvent>) | undefined
   /** Milliseconds an answer may take in all, whoever makes it. */
   totalMs: number
   /** Milliseconds, of a clock that only goes forward. */
@@ -43,6 +49,8 @@ export interface Plan {
   hedgeAfterMs?: number | undefined
   /** Whose key the request brings; '' for nobody's. */
   owner: string
+  /** The tenant's own keys, used in place of the server's. Secret. */
+  tenantKeys?: ProviderKeys | undefined
   /** Makes more of an error for the client. */
   explain: (error: AppError) => AppError | Promise<AppError>
 }

@@ -1,4 +1,5 @@
 import type { ModelFacts } from './facts'
+import type { Counts, Kind } from './metering'
 
 /** A message as the OpenAI Chat Completions API writes it. Keys we do not know are kept as they are. */
 export interface ChatMessage {
@@ -44,18 +45,37 @@ export type ChatEvent =
   | string
   | ChoiceDelta
   | { type: 'finish'; index: number; reason: string }
-  | {
-      type: 'usage'
-      usage: Usage
-      /** Nano-dollars; null or absent while nobody has said what this model costs. */
-      costNanos?: bigint | null
-    }
+  | UsageEvent
   /** Facts about the answer as a whole: `model` that really answered, `system_fingerprint`, `service_tier`, … */
   | { type: 'meta'; fields: Record<string, unknown> }
   /** Who answers: before the first piece, and again when another one takes over. */
   | ServedBy
   /** All pieces so far are void: the answer begins anew, by somebody else. */
   | { type: 'restart' }
+
+/** What an answer took. Providers say the first four, who knows prices the others. */
+export interface UsageEvent {
+  type: 'usage'
+  /** As the provider reports it, for clients and for the record. */
+  usage: Usage
+  /** The same in one form for all providers; absent when nobody read it, or when the counts are none. */
+  counts?: Counts | undefined
+  /** How the provider served it: `default`, `priority`, `flex`, `batch`, … */
+  serviceTier?: string | undefined
+  /** Nano-dollars that the provider itself says it costs. */
+  reportedNanos?: bigint | undefined
+  /** Nano-dollars; null or absent while nobody has said what this model costs. */
+  costNanos?: bigint | null
+  /** The same by kind; adds up to it. */
+  costParts?: Partial<Record<Kind, bigint>> | undefined
+  /** The name of the prices that it was rated with: see `versionOf` in prices.ts. */
+  priceVersion?: string | undefined
+  /**
+   * Whether the provider counted, or this server did because it did not, or the provider, read to the end after the reader
+   * had left. Absent: the provider.
+   */
+  costBasis?: 'provider' | 'estimated' | 'drained' | undefined
+}
 
 export interface ServedBy {
   type: 'served'
@@ -114,6 +134,8 @@ export interface Provider extends ChatModel {
   readonly personalKeys: boolean
   /** Where it is, for what is known of services by their address. */
   readonly baseUrl?: string | undefined
+  /** What becomes of a stream whose reader left: it is closed, or read to its usage. Absent: as the server is set. */
+  readonly cancelled?: 'cancel' | 'drain' | undefined
   /** Whether this model goes on from an assistant message at the end of the conversation; default: no. */
   prefills?(model: string): boolean
   /** Makes vectors of texts; absent where the API has no such thing. @throws AppError as `stream` does. */

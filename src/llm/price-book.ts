@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { nanosOf } from '../lib/money'
 import type { ModelFacts } from './facts'
+import type { Kind } from './metering'
 import type { Prices, Rates } from './prices'
 
 /** The package that prices come from when nobody nearer knows them, and the day it was published. */
@@ -72,9 +73,16 @@ const NAMES = {
   input: 'input_mtok',
   cachedInput: 'cache_read_mtok',
   cacheWrite: 'cache_write_mtok',
+  cacheWriteHour: 'cache_write_1h_mtok',
+  audioInput: 'input_audio_mtok',
+  cachedAudio: 'cache_audio_read_mtok',
+  imageInput: 'input_image_mtok',
   output: 'output_mtok',
   reasoning: 'output_reasoning_mtok',
-} as const
+  audioOutput: 'output_audio_mtok',
+} as const satisfies Partial<Record<Kind, string>>
+/** US dollars for a thousand requests. */
+const REQUESTS = 'requests_kcount'
 
 /** Some prices are higher for long requests; each step then has all rates. */
 function pricesOf(said: PackagePrices): Prices | undefined {
@@ -96,5 +104,9 @@ function ratesAt(said: PackagePrices, tokens: number): Rates {
     if (typeof price !== 'object') return price === undefined ? undefined : nanosOf(price)
     return nanosOf(price.tiers.findLast(({ start }) => tokens > start)?.price ?? price.base)
   }
-  return Object.fromEntries(Object.entries(NAMES).map(([rate, name]) => [rate, rateOf(name)]))
+  const requests = rateOf(REQUESTS)
+  return {
+    ...Object.fromEntries(Object.entries(NAMES).map(([rate, name]) => [rate, rateOf(name)])),
+    ...(requests === undefined ? {} : { request: requests * 1000n }),
+  }
 }

@@ -3,12 +3,13 @@ import { nearNames } from '../lib/near'
 import { hashToken } from '../lib/tokens'
 import { armOf, inOrder, Loads } from './balance'
 import { Breakers } from './breakers'
-import { embed } from './embeddings'
+import { type EmbeddedBy, embed } from './embeddings'
 import { answer } from './failover'
+import { type ProviderKeys, payableBy } from './keys'
 import { ModelLists } from './model-lists'
 import { OwnDeployments } from './own-deployments'
 import type { FailoverDeps, Plan, RoutingObserver } from './plan'
-import type { ChatModel, Embedded, EmbedRequest, ModelInfo, Provider } from './port'
+import type { ChatModel, EmbedRequest, ModelInfo, Provider } from './port'
 import { RetryBudget } from './retry-budget'
 import type { Deployment, Route } from './routes'
 import { sleep } from './sleep'
@@ -25,6 +26,10 @@ export interface Asker {
   personalKey?: string | null
   /** Whether the server's key pays there for people who have none. */
   serverKey?: boolean
+  /** The models they may use; absent or null: all. */
+  models?: readonly string[] | null
+  /** Their tenant's own keys, which go before the server's. Secret. */
+  providerKeys?: ProviderKeys
 }
 
 export interface RouterOptions {
@@ -37,8 +42,9 @@ export interface RouterOptions {
   totalMs: number
   /** A deployment is left alone from now on. */
   onOpen?: (provider: string, model: string) => void
-  /** Nano-dollars that an answer costs; default: what its provider says. */
-  costOf?: FailoverDeps['costOf']
+  /** What an answer costs; default: what its provider says. */
+  rate?: FailoverDeps['rate']
+  estimate?: FailoverDeps['estimate']
   /** Milliseconds, of a clock that only goes forward. */
   now?: () => number
   random?: () => number
@@ -54,11 +60,11 @@ export class Router {
 
   constructor(private readonly options: RouterOptions) {
     const { observer, totalMs, onOpen = () => {}, now = () => performance.now(), random = Math.random } = options
-    const { costOf = ({ provider }, usage) => provider.cost(usage) } = options
+    const { rate = byProvider, estimate } = options
     this.providers = options.providers
     const breakers = new Breakers({ now, onOpen })
     const budget = new RetryBudget()
-    this.deps = { observer, totalMs, now, random, sleep, breakers, loads: new Loads(now), budget, costOf }
+    this.deps = { observer, totalMs, now, random, sleep, breakers, loads: new Loads(now), budget, rate, estimate }
   }
 
   /**
@@ -87,15 +93,17 @@ export class Router {
     }
     const failure = results.find((result) => result.status === 'rejected')
     if (models.size === 0 && failure) throw failure.reason
-    return [...models.values()].filter(({ id }) => isOpenTo(this.routes.get(id), asker))
+    return [...models.values()].filter(({ id }) => isOpenTo(this.routes.get(id), asker) && mayUse(asker, id))
   }
 
-  /** The model that answers when nobody chooses. @throws AppError when no provider offers any. */
+  /** The model that answers when nobody chooses. @throws AppError when no provider offers any, or none that they may use. */
   async defaultModel(asker?: Asker): Promise<string> {
-    if (this.options.defaultModel) return this.options.defaultModel
+    const { defaultModel } = this.options
+    if (defaultModel && mayUse(asker, defaultModel)) return defaultModel
     const models = await this.list(asker)
     const first = models.find(({ id }) => !NO_CHAT.test(id)) ?? models[0]
     if (first) return first.id
+    if (asker?.models) throw new AppError('FORBIDDEN', 'You may not use any of the models there are')
     throw new AppError('UPSTREAM_UNAVAILABLE', 'No model is available. Set DEFAULT_MODEL or check the provider')
   }
 
@@ -103,8 +111,18 @@ export class Router {
   async resolve(model: string, asker: Asker): Promise<Route> {
     const route = this.routes.get(model) ?? (await this.routeByProviders(model, asker.personalKey))
     if (!route) throw await this.unknown(model, asker)
-    if (!isOpenTo(route, asker)) throw new AppError('FORBIDDEN', `You may not use the model ${shown(model)}`)
+    if (!isOpenTo(route, asker) || !mayUse(asker, model))
+      throw new AppError('FORBIDDEN', `You may not use the model ${shown(model)}`)
     return route
+  }
+
+  /** Where each known model leads, whoever may use it: for administrators. What providers do not list is not in it. */
+  async all(): Promise<Route[]> {
+    const told = await Promise.allSettled(this.providers.map((provider) => this.lists.of(provider)))
+    const ids = told.flatMap((list) => (list.status === 'fulfilled' ? list.value.map(({ id }) => id) : []))
+    const unrouted = [...new Set(ids)].filter((id) => !this.routes.has(id))
+    const listed = await Promise.all(unrouted.map((id) => this.routeByProviders(id)))
+    return [...this.routes.values(), ...listed.filter((route) => route !== undefined)]
   }
 
   /** How it stands with those who may answer. */
@@ -144,6 +162,7 @@ export class Router {
           variant: arm?.name,
           hedgeAfterMs: route.hedgeAfterMs,
           owner: asker.personalKey ? hashToken(asker.personalKey) : '',
+          tenantKeys: asker.providerKeys,
           explain: async (error) =>
             error.code === 'NOT_FOUND' ? withNear(error, await this.near(model, asker)) : error,
         }
@@ -153,9 +172,9 @@ export class Router {
   }
 
   /** Vectors of texts. @throws AppError as `route` does; BAD_REQUEST when nobody with this model makes any. */
-  async embed(request: EmbedRequest, asker: Asker, signal: AbortSignal): Promise<Embedded> {
+  async embed(request: EmbedRequest, asker: Asker, signal: AbortSignal): Promise<EmbeddedBy> {
     const { deployments } = await this.resolve(request.model, asker)
-    return embed(payableBy(asker, deployments), request, signal)
+    return embed(payableBy(asker, deployments), { request, tenantKeys: asker.providerKeys }, signal)
   }
 
   /** Up to three names that may have been meant by a name that is none. */
@@ -210,6 +229,11 @@ export class Router {
 /** Lists tell nothing but names: these are of models that make vectors, pictures or sound, or judge. */
 const NO_CHAT = /embed|rerank|moderation|whisper|transcribe|tts|dall-e|image|sora/i
 
+const byProvider: FailoverDeps['rate'] = ({ provider }, { usage }) => {
+  const costNanos = provider.cost(usage)
+  return costNanos === null ? null : { costNanos, parts: {}, version: provider.name }
+}
+
 /** Names come from callers, and end up in messages. */
 const shown = (model: string): string => model.slice(0, 100)
 
@@ -224,16 +248,8 @@ function isOpenTo(route: Route | undefined, asker: Asker | undefined): boolean {
   return Boolean(tenants?.includes(asker.tenantId) || users?.includes(asker.userId))
 }
 
-/** Without those that take a key of one's own from somebody who has none. @throws AppError FORBIDDEN when none is left. */
-function payableBy({ personalKey, serverKey }: Asker, deployments: Deployment[]): Deployment[] {
-  if (personalKey || serverKey) return deployments
-  const payable = deployments.filter(({ provider }) => !provider.personalKeys)
-  if (payable.length > 0) return payable
-  throw new AppError(
-    'FORBIDDEN',
-    'Your profile has no LiteLLM key yet. Ask whoever runs this service to set litellm_key in your user_profiles row',
-  )
-}
+/** Whether a list of models, where there is one, has this one in it. */
+const mayUse = (asker: Asker | undefined, model: string): boolean => asker?.models?.includes(model) ?? true
 
 function withNear(error: AppError, near: string[]): AppError {
   if (near.length === 0) return error

@@ -1,9 +1,12 @@
+import { type Delivered, wordsOf } from './estimate'
 import type { ChatEvent, ChatMessage, ChatRequest } from './port'
 
 /** What has been said of an answer so far, for somebody else to go on with. */
 export class Said {
   private text = ''
   private pieces = 0
+  /** What was said otherwise than as plain text. */
+  private readonly more: Delivered = { said: '', thought: '' }
   private plain = true
   /** White space at the end that the one who goes on was not shown, and must not add again. */
   private trimmed = false
@@ -12,7 +15,12 @@ export class Said {
     if (typeof event === 'string') {
       this.text += event
       this.pieces++
-    } else if (event.type === 'delta') this.plain = false
+    } else if (event.type === 'delta') {
+      this.plain = false
+      const { said, thought } = wordsOf(event.delta)
+      this.more.said += said
+      this.more.thought += thought
+    }
   }
 
   /** Nothing counts any more. */
@@ -21,6 +29,12 @@ export class Said {
     this.pieces = 0
     this.plain = true
     this.trimmed = false
+    Object.assign(this.more, { said: '', thought: '' })
+  }
+
+  /** All words that were given out, in no order. */
+  delivered(): Delivered {
+    return { said: this.text + this.more.said, thought: this.more.thought }
   }
 
   /**

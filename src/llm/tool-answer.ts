@@ -1,9 +1,9 @@
 import { Accumulator } from '../lib/accumulate'
 import { argumentsOf, type Step, stepDeltas, stepMessages, type ToolCall, type ToolOutcome } from '../lib/steps'
 import type { Tool, ToolBox, ToolLimits, ToolOwner, ToolResult } from '../tools/port'
-import type { ChatEvent, ChatModel, ChatRequest, ChoiceDelta, Usage } from './port'
+import type { ChatEvent, ChatModel, ChatRequest, ChoiceDelta, UsageEvent } from './port'
 import { CallNumbers, cut, inTurn } from './tool-calls'
-import { added } from './usage'
+import { addedEvents } from './usage'
 
 /** What a person said about a call that waited for them. */
 export interface Decision {
@@ -37,7 +37,7 @@ interface Options extends ToolUse, Asked {
 interface Reply {
   whole: Accumulator
   finish: string
-  usage: Extract<ChatEvent, { type: 'usage' }> | undefined
+  usage: UsageEvent | undefined
 }
 
 /** One answer with calls of tools in it. */
@@ -45,7 +45,7 @@ export class ToolAnswer {
   private readonly tools: Map<string, Tool>
   private readonly steps: Step[] = []
   private readonly numbers: CallNumbers
-  private spent: { usage: Usage; costNanos: bigint | null } | undefined
+  private spent: UsageEvent | undefined
 
   constructor(
     private readonly options: Options,
@@ -88,7 +88,7 @@ export class ToolAnswer {
       reply = newReply()
       this.numbers.reset()
       for (const delta of stepDeltas(this.steps)) yield { type: 'delta', index: 0, delta }
-      if (this.spent) yield { type: 'usage', ...this.spent }
+      if (this.spent) yield this.spent
     }
     return reply
   }
@@ -165,11 +165,9 @@ export class ToolAnswer {
   }
 
   /** The sum so far: whoever reads counts takes the last ones. */
-  private total({ usage, costNanos = null }: Extract<ChatEvent, { type: 'usage' }>): ChatEvent {
-    const { spent } = this
-    const cost = spent && (spent.costNanos === null || costNanos === null ? null : spent.costNanos + costNanos)
-    this.spent = spent ? { usage: added(spent.usage, usage), costNanos: cost ?? null } : { usage, costNanos }
-    return { type: 'usage', ...this.spent }
+  private total(event: UsageEvent): UsageEvent {
+    this.spent = this.spent ? addedEvents(this.spent, event) : { ...event, costNanos: event.costNanos ?? null }
+    return this.spent
   }
 
   private request(asked: number): ChatRequest {

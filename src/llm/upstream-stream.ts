@@ -26,6 +26,7 @@ export async function* streamFrom(call: UpstreamCall, outer: AbortSignal): Async
     deadlines.connected()
     if (!response.ok) throw await refused(response)
     body = readerOf(response)
+    call.reader.onHeaders(response.headers)
     yield* read(body, call.reader, deadlines)
   } catch (error) {
     // Whatever goes wrong behind the last word: the answer is whole, and must not be asked for again.

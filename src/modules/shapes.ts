@@ -1,4 +1,4 @@
-import { Kind, TypeRegistry } from '@sinclair/typebox'
+import { Kind, Type, TypeRegistry } from '@sinclair/typebox'
 import { t } from 'elysia'
 import { toUsd } from '../lib/money'
 import type { Branch, PlacedMessage } from '../store/port'
@@ -23,6 +23,29 @@ export const Data = (description: string, maxData = MAX_DATA) =>
     nullable: true,
     description: `${description}; at most ${maxData} characters as JSON`,
   })
+
+/** What people call something, in one line. */
+export const Name = t.String({
+  minLength: 1,
+  maxLength: 100,
+  pattern: '^(?=.*\\S)[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*$',
+  'x-must': 'must be a text of 1 to 100 characters that is not blank, without line breaks and control characters',
+})
+
+/** Which models somebody may use. */
+export const AllowedModels = t.Nullable(
+  t.Array(t.String({ minLength: 1, maxLength: 200 }), { maxItems: 1000, uniqueItems: true }),
+  { description: 'As `GET /v1/models` names them; null: all' },
+)
+
+// Elysia's own whole number is also a text that says one.
+const AtMost = t.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }))
+
+/** How much somebody may ask for. */
+export const Limits = t.Nullable(
+  t.Object({ requests_per_minute: AtMost, tokens_per_minute: AtMost, concurrent_streams: AtMost }),
+  { description: 'Kept for a limiter of rates: nothing is limited by them yet. Replaced as a whole; null: none' },
+)
 
 /** What a request for an answer may say about how it is made. */
 export const sampling = {
@@ -122,6 +145,7 @@ const head = {
   model: 'demo/eliza',
 }
 const usage = { prompt_tokens: 4, completion_tokens: 2, total_tokens: 6 }
+const cost = { parts: {}, basis: 'provider', price_version: 'demo#1785c4243e87' }
 
 export const completionExample = {
   ...head,
@@ -137,6 +161,7 @@ export const completionExample = {
   usage,
   ...ids,
   cost_usd: 0,
+  cost,
   finish_reason: 'stop',
 }
 
@@ -147,6 +172,6 @@ export const streamExample = [
   ': open\n\n',
   `id: 1\n${frame({ delta: { role: 'assistant', content: '' }, finish_reason: null }, ids)}`,
   `id: 2\n${frame({ delta: { content: 'Hello there.' }, finish_reason: null })}`,
-  `id: 3\n${frame({ delta: {}, finish_reason: 'stop' }, { usage, cost_usd: 0, finish_reason: 'stop' })}`,
+  `id: 3\n${frame({ delta: {}, finish_reason: 'stop' }, { usage, cost_usd: 0, cost, finish_reason: 'stop' })}`,
   'data: [DONE]\n\n',
 ].join('')

@@ -9,3 +9,9 @@ export function administrator({ user }: { user: Pick<Identity, 'role'> }): Recor
   if (user.role === 'user') throw new AppError('FORBIDDEN', 'This is for administrators')
   return {}
 }
+
+/** The same for what is nobody's but the owner's of the installation. */
+export function installationOwner({ user }: { user: Pick<Identity, 'role'> }): Record<never, never> {
+  if (user.role !== 'owner') throw new AppError('FORBIDDEN', 'This is for the owner of the installation')
+  return {}
+}

@@ -73,6 +73,10 @@ function translate(code: unknown, error: unknown, { method, path, query }: Asked
     case 'NOT_FOUND':
       return new AppError('NOT_FOUND', `There is no ${method} ${path}. GET /openapi.json lists what there is`)
   }
+  // Elysia writes what it found into a message of its own, which no object such as {"toString": 1} can be written into.
+  if (error instanceof TypeError && error.stack?.includes('mapValueError')) {
+    return validationError('body', [{ path: '', message: 'is not what is documented' }])
+  }
   return toAppError(error)
 }
 

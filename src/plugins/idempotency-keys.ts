@@ -1,6 +1,6 @@
 import { AppError } from '../errors'
 import { retry } from '../lib/retry'
-import { seal, unseal } from '../lib/seal'
+import type { Seal } from '../lib/seal'
 import { otherRequest } from '../lib/turn-options'
 import type { IdempotencyStore, KeptAnswer, KeyClaim, Owner } from '../store/port'
 
@@ -15,8 +15,8 @@ const PRUNE_LIMIT = 1000
 
 export interface IdempotencyDeps {
   store: { idempotency: IdempotencyStore }
-  /** 32 bytes, to encrypt kept answers with. */
-  key: Uint8Array
+  /** Encrypts kept answers: they may hold what is shown only once. */
+  seal: Seal
   instanceId: string
   now: () => Date
   /** Faults that have no request to answer: they are logged. */
@@ -45,7 +45,7 @@ export class Idempotency {
     owner: Owner,
     request: Pick<KeyClaim, 'key' | 'operation' | 'fingerprint'>,
   ): Promise<{ claim: Claim } | { answer: KeptAnswer }> {
-    const { store, key, instanceId, now } = this.deps
+    const { store, seal, instanceId, now } = this.deps
     const at = now()
     this.prune(at)
     const claim: KeyClaim = { ...request, instanceId, at, expiresAt: new Date(at.getTime() + KEPT_MS) }
@@ -53,19 +53,19 @@ export class Idempotency {
     if (claimed.outcome === 'claimed') return { claim: this.claimed(owner, claim) }
     if (claimed.outcome === 'other') throw otherRequest()
     if (claimed.outcome === 'running') throw running()
-    const body = unseal(key, claimed.answer.body, aboutOf(owner, claim))
+    const body = seal.openBytes(claimed.answer.body, ...placeOf(owner, claim))
     if (!body) throw unreadable()
     return { answer: { ...claimed.answer, body } }
   }
 
   private claimed(owner: Owner, claim: KeyClaim): Claim {
-    const { store, key, onFault } = this.deps
+    const { store, seal, onFault } = this.deps
     // A claim that is not ended would be in the way for a day.
     const surely = (work: () => Promise<void>) =>
       retry(work, { attempts: 3, baseMs: 50 }).catch((error) => onFault('An Idempotency-Key could not be kept', error))
     return {
       keep: ({ body, ...answer }) => {
-        const sealed = { ...answer, body: seal(key, body, aboutOf(owner, claim)) }
+        const sealed = { ...answer, body: seal.sealBytes(body, ...placeOf(owner, claim)) }
         return surely(() => store.idempotency.complete(owner, claim, sealed))
       },
       release: () => surely(() => store.idempotency.release(owner, claim)),
@@ -84,15 +84,20 @@ export class Idempotency {
 }
 
 /** A kept answer opens for the request it answers and for no other. */
-const aboutOf = ({ tenantId, userId }: Owner, { key, fingerprint }: KeyClaim) =>
-  [tenantId, userId, fingerprint, key].join(' ')
+const placeOf = ({ tenantId, userId }: Owner, { key, fingerprint }: KeyClaim) => [
+  'idempotency',
+  tenantId,
+  userId,
+  fingerprint,
+  key,
+]
 
 const running = () =>
   new AppError('CONFLICT', 'The request with this Idempotency-Key is still being worked on. Try again in a moment', {
     retryAfter: 1,
   })
 
-/** After the server got another signing key. To do it again would be the very thing that the key forbids. */
+/** After the server got another secret to encrypt with. To do it again would be the very thing that the key forbids. */
 const unreadable = () =>
   new AppError(
     'CONFLICT',

@@ -66,6 +66,14 @@ export class Metrics {
       registers: [],
     }),
   )
+  private readonly costs = this.register(
+    new Counter({
+      name: 'llm_costs_compared_total',
+      help: 'Answers whose cost the provider reported, and whether it is within 1 % of the cost by our prices',
+      labelNames: ['provider', 'agrees'],
+      registers: [],
+    }),
+  )
   private readonly breakers = this.register(
     new Gauge({
       name: 'llm_breaker_open',
@@ -74,10 +82,40 @@ export class Metrics {
       registers: [],
     }),
   )
+  private readonly settlements = this.register(
+    new Gauge({
+      name: 'llm_settlements_waiting',
+      help: 'Charges that could not be written to the database yet; they are on disk',
+      registers: [],
+    }),
+  )
+  private readonly refused = this.register(
+    new Counter({
+      name: 'llm_reservations_refused_total',
+      help: 'Answers that were not begun because they could not be paid for: balance, budget, unpriced',
+      labelNames: ['reason'],
+      registers: [],
+    }),
+  )
   private readonly waiting = this.register(
     new Gauge({
       name: 'answers_waiting_gauge',
       help: 'Answers on disk that could not be saved yet',
+      registers: [],
+    }),
+  )
+  private readonly webhooks = this.register(
+    new Counter({
+      name: 'webhook_deliveries_total',
+      help: 'Tries to tell the webhook receiver of an event, by its type and how they ended: delivered, failed, dropped',
+      labelNames: ['type', 'outcome'],
+      registers: [],
+    }),
+  )
+  private readonly outbox = this.register(
+    new Gauge({
+      name: 'outbox_waiting',
+      help: 'Events that wait to be told, on all servers together',
       registers: [],
     }),
   )
@@ -104,6 +142,22 @@ export class Metrics {
     this.waiting.set(count)
   }
 
+  webhookTried(type: string, outcome: string): void {
+    this.webhooks.inc({ type, outcome })
+  }
+
+  outboxWaiting(count: number): void {
+    this.outbox.set(count)
+  }
+
+  settlementsWaiting(count: number): void {
+    this.settlements.set(count)
+  }
+
+  reservationRefused(reason: string): void {
+    this.refused.inc({ reason })
+  }
+
   upstreamCall({ service, group, outcome, ms }: Omit<CallLine, 'method' | 'request_id'>): void {
     this.upstreamCalls.observe({ service, group, outcome }, ms / 1000)
   }
@@ -127,6 +181,10 @@ export class Metrics {
 
   failedOver(from: string, to: string, when: 'before' | 'after'): void {
     this.failovers.inc({ from, to, when })
+  }
+
+  costCompared(provider: string, differs: boolean): void {
+    this.costs.inc({ provider, agrees: String(!differs) })
   }
 
   /** @param open how many are open now, by provider; asked when the metrics are. */

@@ -12,6 +12,16 @@ export interface RunRestarted {
   type: 'restart'
 }
 
+/** How a cost came about, as clients are told. */
+export interface RunCost {
+  /** US dollars by what was paid for: `input`, `cached_input`, `output`, … They add up to the cost. */
+  parts: Record<string, number>
+  /** Who counted: the provider; this server; the provider, after the reader had left. */
+  basis: 'provider' | 'estimated' | 'drained'
+  /** The name of the prices. */
+  price_version: string | null
+}
+
 /** What became known only by saving the answer. */
 type SavedFields = Record<string, unknown>
 
@@ -19,11 +29,15 @@ type SavedFields = Record<string, unknown>
 export type RunEnded =
   | {
       type: 'done'
-      /** Why the model stopped: `stop`, `length`, `tool_calls`, `content_filter`; `stopped` when the user did. */
+      /**
+       * Why the model stopped: `stop`, `length`, `tool_calls`, `content_filter`; `stopped` when the user did, `budget` when
+       * the money was used up.
+       */
       finishReason: string
       usage: Usage | null
       /** US dollars; null when the price is not known. */
       costUsd: number | null
+      cost?: RunCost | undefined
       fields?: SavedFields | undefined
     }
   | {

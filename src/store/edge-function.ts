@@ -12,6 +12,8 @@ import { EdgeRuns } from './edge/runs'
 import { EdgeTurns } from './edge/turns'
 import { Wholes } from './edge/whole'
 import type { AccountStore, FeedbackStore, KeyStore, Store, User } from './port'
+import type { BudgetStore, LedgerStore, OutboxStore, UsageStore } from './port-money'
+import type { PeopleStore, TenantStore } from './port-tenants'
 
 export interface EdgeFunctionOptions {
   /** Of the function, `…/conversation-manager` included. */
@@ -70,6 +72,12 @@ export function edgeStore(options: EdgeFunctionOptions): Store {
     search: { find: noSearch },
     stats: { of: noStats },
     sync: { changes: noSync },
+    ledger,
+    budgets,
+    usage,
+    outbox,
+    tenants,
+    people,
     idempotency: new MemoryIdempotency(),
     ping: () => api.ping(),
     async close() {
@@ -115,4 +123,59 @@ const feedback: FeedbackStore = {
   byModel: noFeedback,
 }
 
-const keys: KeyStore = { create: noKeys, list: noKeys, remove: noKeys, findUser: async () => undefined }
+const noLedger = absent('A ledger needs a database of this server: set DATABASE_URL and STORE=postgres')
+
+const ledger: LedgerStore = {
+  open: noLedger,
+  credit: noLedger,
+  reserve: noLedger,
+  extend: noLedger,
+  settle: noLedger,
+  void: noLedger,
+  expire: noLedger,
+  orphans: noLedger,
+  limit: noLedger,
+  accounts: noLedger,
+  balance: noLedger,
+  entries: noLedger,
+}
+const budgets: BudgetStore = { list: noLedger, put: noLedger, remove: noLedger }
+
+const noUsage = absent('Usage is kept in a database of this server: set DATABASE_URL and STORE=postgres')
+const usage: UsageStore = {
+  totals: noUsage,
+  byDay: noUsage,
+  by: noUsage,
+  records: noUsage,
+  find: noUsage,
+  // Asked with every message that is read.
+  ofAnswer: async () => undefined,
+}
+
+const noEvents = absent('Events are kept in a database of this server: set DATABASE_URL and STORE=postgres')
+const outbox: OutboxStore = { claim: noEvents, done: noEvents, failed: noEvents, waiting: noEvents }
+
+const noTenants = absent('Tenants are kept in a database of this server: set DATABASE_URL and STORE=postgres')
+const tenants: TenantStore = {
+  list: noTenants,
+  // Nothing is kept of them, and so nothing limits anybody.
+  find: async () => undefined,
+  findBySlug: noTenants,
+  create: noTenants,
+  update: noTenants,
+  keys: noTenants,
+  setKey: noTenants,
+  removeKey: noTenants,
+  sealedKeys: async () => [],
+}
+
+const noPeople = absent('People are a matter of the Supabase project')
+const people: PeopleStore = { list: noPeople, find: noPeople, update: noPeople, setLitellmKey: noPeople }
+
+const keys: KeyStore = {
+  create: noKeys,
+  list: noKeys,
+  ownerOf: noKeys,
+  remove: noKeys,
+  findUser: async () => undefined,
+}

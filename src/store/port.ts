@@ -1,5 +1,7 @@
 import type { Day } from '../lib/days'
 import type { Snippet } from '../lib/snippet'
+import type { BudgetStore, LedgerStore, OutboxStore, UsageStore } from './port-money'
+import type { PeopleStore, TenantStore } from './port-tenants'
 import type { FeedbackKind, MessageStatus, Role, RunStatus } from './schema'
 
 export type { FeedbackKind, MessageStatus, Role, RunStatus }
@@ -20,6 +22,8 @@ export interface Caller {
 }
 
 export interface User extends Owner {
+  /** The API key that they came with. */
+  keyId?: string
   email: string | null
   name: string
   role: Role
@@ -27,6 +31,8 @@ export interface User extends Owner {
   litellmKey: string | null
   /** Null where somebody else keeps accounts and does not say. */
   createdAt: Date | null
+  /** The models that this person may use, of those their tenant may; absent: all of these. */
+  allowedModels?: string[] | null
 }
 
 export interface NewUser {
@@ -54,10 +60,14 @@ export type Rotation =
   | { outcome: 'reused'; sessionId: string }
   | { outcome: 'unknown' }
 
+/** Nobody of a disabled tenant is found by anything here: not by password, session, key or token. */
 export interface AccountStore {
-  /** @throws AppError CONFLICT when the e-mail has an account. */
+  /** @throws AppError CONFLICT when the e-mail has an account; FORBIDDEN when the tenant is disabled. */
   create(user: NewUser): Promise<User>
-  /** The user of an outside identity, made by this call if it is new; undefined when disabled. Safe to race. */
+  /**
+   * The user of an outside identity, made by this call if it is new; undefined when they or their tenant are disabled. Somebody
+   * who is known stays in the tenant they are in, whatever this says. Safe to race.
+   */
   adopt(user: NewUser): Promise<User | undefined>
   /** For sign-in by password: our own accounts only; disabled ones are not found. */
   findByEmail(email: string): Promise<{ user: User; passwordHash: string } | undefined>
@@ -89,6 +99,8 @@ export interface KeyStore {
   /** @throws AppError CONFLICT when the owner has `limit` keys already. */
   create(owner: Owner, key: Omit<ApiKey, 'lastUsedAt'> & { hash: string }, limit: number): Promise<ApiKey>
   list(owner: Owner): Promise<ApiKey[]>
+  /** The person whose key this is, among those of a tenant; undefined when there is no such key. */
+  ownerOf(tenantId: string, id: string): Promise<string | undefined>
   /** @returns the hash of the removed key, or undefined when the owner has no such key. */
   remove(owner: Owner, id: string): Promise<string | undefined>
   /** The user behind a live key; notes the use (at most once a minute). */
@@ -485,11 +497,21 @@ export interface Piece {
   anew?: boolean | undefined
 }
 
+export interface AmendedAnswer extends Pick<Message, 'conversationId' | 'usage'> {
+  messageId: string
+  costNanos: bigint
+}
+
 export interface TurnStore {
   /** One transaction: the new messages, the answer's node, the run, the branch and the active leaf. */
   begin(owner: Owner, turn: BeginTurn): Promise<BeginResult>
   /** One transaction: final text, usage, cost, run. Finishing twice changes nothing. */
   finish(turn: FinishTurn): Promise<Kept>
+  /**
+   * What a finished answer took, where that became known only afterwards; what is known is not changed. @returns whether there is
+   * such an answer, and it is finished.
+   */
+  amend(answer: AmendedAnswer): Promise<boolean>
   /** Keeps what running answers have said since the last call. All of them in one statement. */
   checkpoint(pieces: Piece[]): Promise<void>
 }
@@ -813,6 +835,12 @@ export interface Store {
   readonly search: SearchStore
   readonly stats: StatsStore
   readonly sync: SyncStore
+  readonly ledger: LedgerStore
+  readonly budgets: BudgetStore
+  readonly usage: UsageStore
+  readonly outbox: OutboxStore
+  readonly tenants: TenantStore
+  readonly people: PeopleStore
   readonly idempotency: IdempotencyStore
   /** Resolves when the database answers. */
   ping(): Promise<void>

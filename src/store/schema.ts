@@ -1,41 +1,37 @@
 import { sql } from 'drizzle-orm'
 import {
   bigint,
-  customType,
   foreignKey,
   index,
   integer,
   pgTable,
   primaryKey,
   text,
-  timestamp,
   unique,
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
-import { storableJson } from '../lib/text'
+import { bytea, instant, jsonb, tsvector, xid8 } from './schema-columns'
 
-/** Drizzle's own `jsonb` turns the string "10.5" into the number 10.5 on the way back; this one does not. */
-const jsonb = <T>(name: string) =>
-  customType<{ data: T; driverData: unknown }>({
-    dataType: () => 'jsonb',
-    toDriver: storableJson,
-    fromDriver: (value) => value as T,
-  })(name)
-
-/** The transaction that wrote a row last: what tells a reader of changes which ones it has not seen. */
-const xid8 = (name: string) => customType<{ data: string }>({ dataType: () => 'xid8' })(name)
-const tsvector = (name: string) => customType<{ data: string }>({ dataType: () => 'tsvector' })(name)
-
-const bytea = (name: string) => customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })(name)
-
-const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 3 })
+export * from './schema-money'
 
 /** A customer of the operator; every row belongs to exactly one. */
 export const tenants = pgTable('tenants', {
   id: uuid('id').primaryKey(),
   name: text('name').notNull(),
+  /** What tokens of an outside issuer call it. */
+  slug: text('slug').unique(),
+  /** Models its people may use; null: all. */
+  allowedModels: text('allowed_models').array(),
+  /** Added to what providers charge, in hundredths of a percent. */
+  marginBp: integer('margin_bp').notNull().default(0),
+  /** Null: as the installation does. */
+  billing: text('billing').$type<'metered' | 'prepaid'>(),
+  limits: jsonb<Record<string, number>>('limits'),
+  disabledAt: instant('disabled_at'),
   createdAt: instant('created_at').notNull(),
+  /** Null for those that were never changed. */
+  updatedAt: instant('updated_at'),
 })
 
 /** `admin`: of their tenant. `owner`: of the installation, and so of every tenant. */
@@ -59,6 +55,13 @@ export const users = pgTable(
     /** The person's own key at the LiteLLM proxy. Secret. */
     litellmKey: text('litellm_key'),
     role: text('role').$type<Role>().notNull().default('user'),
+    /** Whatever a client keeps for them. */
+    preferences: jsonb<Record<string, unknown>>('preferences').notNull().default({}),
+    /** IANA name. */
+    timeZone: text('time_zone'),
+    /** Models this person may use; null: what their tenant may. */
+    allowedModels: text('allowed_models').array(),
+    limits: jsonb<Record<string, number>>('limits'),
     disabledAt: instant('disabled_at'),
     createdAt: instant('created_at').notNull(),
     updatedAt: instant('updated_at').notNull(),

@@ -77,6 +77,7 @@ const EVENTS: ChatEvent[] = [
       total_tokens: 134,
       prompt_tokens_details: { cached_tokens: 100, cache_write_tokens: 20 },
     },
+    counts: expect.objectContaining({ input: 5, cachedInput: 100, cacheWrite: 20, output: 9 }),
   },
 ]
 
@@ -131,7 +132,11 @@ describe('a stream', () => {
       { type: 'meta', fields: { model: 'claude' } },
       'x',
       { type: 'finish', index: 0, reason: 'stop' },
-      { type: 'usage', usage: expect.objectContaining({ prompt_tokens: 5, completion_tokens: 1 }) },
+      {
+        type: 'usage',
+        usage: expect.objectContaining({ prompt_tokens: 5, completion_tokens: 1 }),
+        counts: expect.objectContaining({ input: 5, output: 1 }),
+      },
     ])
   })
 

@@ -64,7 +64,11 @@ describe('an answer', () => {
       'Hello',
       ' there',
       { type: 'finish', index: 0, reason: 'stop' },
-      { type: 'usage', usage: expect.objectContaining({ prompt_tokens: 12, completion_tokens: 2, total_tokens: 14 }) },
+      {
+        type: 'usage',
+        usage: expect.objectContaining({ prompt_tokens: 12, completion_tokens: 2, total_tokens: 14 }),
+        counts: expect.objectContaining({ output: 2 }),
+      },
     ])
     const { path, headers, body } = fake.requests.at(-1) ?? {}
     expect(path).toBe('/v1/messages')

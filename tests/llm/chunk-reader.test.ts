@@ -58,10 +58,20 @@ const EVENTS: ChatEvent[] = [
   { type: 'delta', index: 0, delta: { content: 'l' }, logprobs: { content: [{ token: 'l' }] } },
   { type: 'finish', index: 0, reason: 'stop' },
   { type: 'finish', index: 1, reason: 'length' },
-  { type: 'usage', usage: USAGE },
+  { type: 'usage', usage: USAGE, counts: expect.any(Object) },
 ]
 
 describe('a stream', () => {
+  test.each([
+    { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 },
+    { prompt_tokens: null, completion_tokens: null },
+    { prompt_tokens: 3, completion_tokens: -1 },
+    { total_tokens: 5 },
+  ])('that says %j of its usage has said nothing: it is counted here', (usage) => {
+    const { events } = read([chunk({ choices: [{ index: 0, delta: { content: 'a' } }], usage }), finish('stop'), DONE])
+    expect(events.map((event) => (typeof event === 'string' ? event : event.type))).toEqual(['meta', 'a', 'finish'])
+  })
+
   test('gives the same events at every single cut, whatever its line ends', () => {
     for (const text of [WHOLE, WHOLE.replaceAll('\n', '\r\n'), WHOLE.replaceAll('\n', '\r')]) {
       for (let at = 0; at <= text.length; at++) {

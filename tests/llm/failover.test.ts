@@ -34,7 +34,10 @@ function bench(now = () => 0) {
       attempted: (name: string, outcome: string) => notes.push(`${name} ${outcome}`),
       failedOver: (from: string, to: string, when: string) => notes.push(`${from} > ${to} ${when}`),
     },
-    costOf: ({ provider }: Deployment, usage: Usage) => provider.cost(usage),
+    rate: ({ provider }: Deployment, { usage }: { usage: Usage }) => {
+      const costNanos = provider.cost(usage)
+      return costNanos === null ? null : { costNanos, parts: {}, version: 'test' }
+    },
     totalMs: 60_000,
     now,
     random: () => 1,
@@ -94,7 +97,7 @@ describe('one deployment', () => {
       'Hel',
       'lo',
       STOP,
-      { type: 'usage', usage, costNanos: 7n },
+      { type: 'usage', usage, costNanos: 7n, costParts: {}, priceVersion: 'test' },
     ])
     expect(a.requests).toEqual([{ ...REQUEST, model: 'a-model', apiKey: undefined }])
     expect(notes).toEqual(['began', 'a spoke', 'a completed', 'answer of a completed'])

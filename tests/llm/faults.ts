@@ -50,7 +50,7 @@ export interface Fault {
   retryAfter?: number
   /** Why the answer ended, when not because all was said. */
   reason?: 'content_filter'
-  /** No tokens were counted. */
+  /** The provider counted no tokens: this server does. */
   uncounted?: true
 }
 

@@ -78,7 +78,11 @@ describe('an answer', () => {
       'Hello',
       ' there',
       { type: 'finish', index: 0, reason: 'stop' },
-      { type: 'usage', usage: expect.objectContaining({ prompt_tokens: 2, completion_tokens: 2, total_tokens: 4 }) },
+      {
+        type: 'usage',
+        usage: expect.objectContaining({ prompt_tokens: 2, completion_tokens: 2, total_tokens: 4 }),
+        counts: expect.objectContaining({ input: 2, output: 2, request: 1 }),
+      },
     ])
   })
 
@@ -262,11 +266,11 @@ describe('keys', () => {
 })
 
 test.each([
-  ['without the last empty line', '\n', { prompt_tokens: 1 }],
+  ['without the last empty line', '\n', { prompt_tokens: 1, completion_tokens: 2 }],
   ['cut off', '', null],
 ])('takes a complete answer whose usage comes %s', async (_, ending, usage) => {
   const frames = [{ choices: [{ delta: { content: 'Hi' } }] }, { choices: [{ delta: {}, finish_reason: 'stop' }] }]
-  const last = JSON.stringify({ choices: [], usage: { prompt_tokens: 1 } })
+  const last = JSON.stringify({ choices: [], usage: { prompt_tokens: 1, completion_tokens: 2 } })
   const text = frames.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join('')
   const from = await answering(200, `${text}data: ${ending ? last : last.slice(0, 20)}${ending}`)
   expect(await listen(ask('any'), { from })).toMatchObject({ text: 'Hi', error: undefined, usage })

@@ -156,7 +156,8 @@ test('keeps a failed answer as an error with what was said, and goes on after it
   expect(answer).toMatchObject({
     content: 't1 t2 t3',
     status: 'error',
-    usage: null,
+    // What was said is charged, as far as there is a price.
+    usage: { cost_basis: 'estimated' },
     cost_usd: null,
     finish_reason: null,
   })
@@ -262,4 +263,15 @@ test("sends a person's own LiteLLM key to LiteLLM and to nobody else, and shows 
 test('leaves nothing running behind', async () => {
   await until(() => provider.openStreams() === 0)
   expect(app.services.runs.active).toBe(0)
+})
+
+test('counts what an answer took when its provider does not, and says that it did', async () => {
+  const { usage, conversation_id } = await say({ message: 'hello world', model: 'no-usage' })
+  const { prompt_tokens, completion_tokens, total_tokens, cost_basis } = usage
+  expect(cost_basis).toBe('estimated')
+  expect(prompt_tokens).toBeGreaterThan(2)
+  expect(completion_tokens).toBeGreaterThan(2)
+  expect(total_tokens).toBe(prompt_tokens + completion_tokens)
+  const [, stored] = await pathOf(conversation_id)
+  expect(stored).toMatchObject({ usage: { prompt_tokens, completion_tokens } })
 })

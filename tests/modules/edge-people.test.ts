@@ -142,3 +142,26 @@ test('lets nobody in with an API key or a token that is not of this project', as
     expect((await edge.app.call('/v1/conversations', { token })).status).toBe(401)
   }
 })
+
+test('says who somebody is and what the project lets them spend; books need a database of ours', async () => {
+  const { token } = await edge.person({ balance: 7.5 })
+  const get = async (path: string) => (await edge.app.call(path, { token })).json()
+  const { data: me } = await get('/v1/user/profile')
+  expect(me).toMatchObject({ role: 'user', preferences: {}, time_zone: null })
+  expect(await get('/api/v1/user/profile')).toMatchObject({ id: me.id, email: me.email })
+  expect((await get('/v1/user/balance')).data).toEqual({
+    balance_usd: 7.5,
+    reserved_usd: 0,
+    available_usd: 7.5,
+    limited: true,
+    spent_today_usd: null,
+    spent_month_usd: null,
+    budgets: [],
+    litellm: null,
+  })
+  const json = { name: 'Grace' }
+  expect((await edge.app.call('/v1/user/profile', { method: 'PATCH', token, json })).status).toBe(501)
+  for (const path of ['/v1/user/usage', '/v1/user/transactions', '/api/v1/user/usage', '/api/v1/user/budget']) {
+    expect([path, (await edge.app.call(path, { token })).status]).toEqual([path, 501])
+  }
+})

@@ -59,7 +59,7 @@ describe('with a shared secret', () => {
   test('takes no rights from claims', async () => {
     const sub = crypto.randomUUID()
     const tenant = crypto.randomUUID()
-    const wishes = { role: 'service_role', tenant_id: tenant, app_metadata: { role: 'admin', tenant_id: tenant } }
+    const wishes = { role: 'service_role', app_metadata: { role: 'admin' }, user_metadata: { tenant_id: tenant } }
     const user = await userOf({ sub, ...wishes })
     expect(Object.keys(user).sort()).toEqual(['created_at', 'email', 'id', 'name'])
     const identity = await (await app).services.accounts.identify(token({ sub, ...wishes }))

@@ -31,6 +31,21 @@ test('the owner is made at the start, once, and stays', async () => {
   expect(await statuses({}, LOGIN)).toEqual([200, 200])
 })
 
+test('an owner whom another one has disabled stays so, and the server starts', async () => {
+  const app = await testApp({ DATABASE_URL: url, ...ADMIN })
+  const { user, tokens } = await (await app.call('/api/v1/auth/login', { json: LOGIN })).json()
+  const { userId: id } = await app.signUp('second@example.com')
+  const change = (id: string, json: object, token: string) =>
+    app.call(`/v1/admin/users/${id}`, { method: 'PATCH', json, token })
+  expect((await change(id, { role: 'owner' }, tokens.access_token)).status).toBe(200)
+  const second = { email: 'second@example.com', password: 'password123' }
+  const { access_token } = (await (await app.call('/api/v1/auth/login', { json: second })).json()).tokens
+  expect((await change(user.id, { disabled: true }, access_token)).status).toBe(200)
+  await app.close()
+  expect(await statuses(ADMIN, LOGIN)).toEqual([401, 401])
+  expect(await statuses(ADMIN, second)).toEqual([200, 200])
+})
+
 test('whoever had the address first does not become the owner by it', async () => {
   const first = await testApp({ DATABASE_URL: url })
   const json = { email: 'taken@example.com', password: 'another password' }

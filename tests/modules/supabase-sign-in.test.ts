@@ -62,7 +62,7 @@ describe('registering', () => {
     const { issuer, jwtSecret: secret } = api
     const external = new ExternalTokens({ algorithm: 'HS256', secret, issuer, audience: 'authenticated' })
     const { id: subject, email, name } = user
-    expect(await external.verify(tokens.access_token)).toEqual({ issuer, subject, email, name })
+    expect(await external.verify(tokens.access_token)).toEqual({ issuer, subject, email, name, tenant: null })
   })
 
   test('names people after their address when they do not say', async () => {

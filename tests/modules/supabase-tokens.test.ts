@@ -46,6 +46,7 @@ describe.each(['HS256', ...KEYS] as const)('a project that signs with %s', (algo
       subject,
       email: 'ada@example.com',
       name: 'Ada',
+      tenant: null,
     })
   })
 

@@ -3,20 +3,26 @@ import type { TestStore } from '../support/db'
 import { accountsContract } from './contract/accounts'
 import { archiveContract } from './contract/archive'
 import { branchesContract } from './contract/branches'
+import { budgetsContract } from './contract/budgets'
 import { bulkContract } from './contract/bulk'
 import { conversationsContract } from './contract/conversations'
 import { feedbackContract } from './contract/feedback'
 import { Given } from './contract/given'
 import { deadClaimsContract, idempotencyContract } from './contract/idempotency'
 import { keysContract } from './contract/keys'
+import { ledgerContract } from './contract/ledger'
 import { listingContract } from './contract/listing'
 import { messagesContract } from './contract/messages'
 import { orphansContract } from './contract/orphans'
+import { outboxContract } from './contract/outbox'
+import { peopleContract } from './contract/people'
 import { runsContract } from './contract/runs'
 import { searchContract } from './contract/search'
 import { statsContract } from './contract/stats'
 import { syncContract } from './contract/sync'
+import { tenantsContract } from './contract/tenants'
 import { turnsContract } from './contract/turns'
+import { usageContract } from './contract/usage'
 
 /**
  * What `store/port.ts` promises, for every adapter. @param keepsPeople whether accounts, keys and the runs of every
@@ -49,6 +55,8 @@ export function storeContract(
     describe('idempotency across processes', () => deadClaimsContract(given))
     describe('accounts', () => accountsContract(given))
     describe('keys', () => keysContract(given))
+    describe('tenants', () => tenantsContract(given))
+    describe('people', () => peopleContract(given))
     describe('archive', () => archiveContract(given))
     describe('bulk', () => bulkContract(given))
     describe('branches', () => branchesContract(given))
@@ -58,5 +66,9 @@ export function storeContract(
     describe('statistics', () => statsContract(given))
     describe('sync', () => syncContract(given))
     describe('orphans', () => orphansContract(given))
+    describe('the ledger', () => ledgerContract(given))
+    describe('budgets', () => budgetsContract(given))
+    describe('usage', () => usageContract(given))
+    describe('the outbox', () => outboxContract(given))
   })
 }

@@ -1,23 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { Pool } from 'pg'
 import { type Library, LibraryFiller } from '../../bench/lib/library'
 import type { Owner, Store } from '../../src/store/port'
 import { openPostgres } from '../../src/store/postgres'
 import { sqlStore } from '../../src/store/sql'
 import { createDatabase } from '../support/db'
+import { type Explained, openExplained, workIn } from '../support/explained'
 import { message, newTurn, newUser } from './contract/given'
 
 // What Postgres does for each request, in its own words: `auto_explain` reports the plan of every statement as it was carried
 // out, those inside functions included. In a database with enough rows none of them may read a whole table.
-
-interface Plan {
-  'Node Type': string
-  'Relation Name'?: string
-  'Actual Rows': number
-  'Actual Loops': number
-  'Rows Removed by Filter'?: number
-  Plans?: Plan[]
-}
 
 const GROWING = ['conversations', 'messages', 'branches', 'runs', 'deletions', 'feedback']
 const SIZE = { people: 400, messagesEach: 4, listed: 100, long: 3000, exportMb: 1 }
@@ -26,8 +17,7 @@ let store: Store
 let library: Library
 let owner: Owner
 let drop: () => Promise<void>
-/** Plans reported since the last look. */
-let reported: Plan[] = []
+let explained: Explained
 
 beforeAll(async () => {
   const database = await createDatabase()
@@ -42,26 +32,8 @@ beforeAll(async () => {
   await filler.close()
   await first.close()
 
-  const options = Object.entries({
-    session_preload_libraries: 'auto_explain',
-    'auto_explain.log_min_duration': 0,
-    'auto_explain.log_nested_statements': 'on',
-    'auto_explain.log_analyze': 'on',
-    'auto_explain.log_timing': 'off',
-    'auto_explain.log_format': 'json',
-    'auto_explain.log_level': 'notice',
-    // A plan that depends on the machine's mood would be no test.
-    jit: 'off',
-    max_parallel_workers_per_gather: 0,
-  }).map(([name, value]) => `-c ${name}=${value}`)
-  const pool = new Pool({ connectionString: database.url, max: 4, options: options.join(' ') })
-  pool.on('connect', (client) => {
-    client.on('notice', ({ message: text }) => {
-      if (text?.startsWith('duration: ')) {
-        reported.push((JSON.parse(text.slice(text.indexOf('{'))) as { Plan: Plan }).Plan)
-      }
-    })
-  })
+  explained = openExplained(database.url, { max: 4 })
+  const { pool } = explained
   store = await sqlStore('postgres', { pool, close: () => pool.end() })
 }, 120_000)
 afterAll(async () => {
@@ -69,24 +41,7 @@ afterAll(async () => {
   await drop?.()
 })
 
-/** Everything a request makes Postgres do: rows it looked at in tables that grow, and tables it read whole. */
-async function work(request: () => Promise<unknown>): Promise<{ rows: number; whole: string[] }> {
-  reported = []
-  await request()
-  const nodes = reported.flatMap(all).filter((node) => GROWING.includes(node['Relation Name'] ?? ''))
-  expect(nodes.length).toBeGreaterThan(0)
-  return {
-    rows: nodes.reduce((sum, node) => sum + rowsOf(node), 0),
-    // Of a handful of rows Postgres rightly uses no index.
-    whole: nodes.flatMap((node) =>
-      node['Node Type'] === 'Seq Scan' && rowsOf(node) > 50 ? [String(node['Relation Name'])] : [],
-    ),
-  }
-}
-
-const rowsOf = (node: Plan) => (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops']
-
-const all = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(all)]
+const work = (request: () => Promise<unknown>) => workIn(explained, GROWING, request)
 
 describe('no table is read whole, and no more rows than needed', () => {
   const page = { page: 1, limit: 20 }

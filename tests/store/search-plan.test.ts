@@ -1,22 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { Pool } from 'pg'
-import type { Owner, Store } from '../../src/store/port'
+import type { Owner, SearchResult, Store } from '../../src/store/port'
 import { openPostgres } from '../../src/store/postgres'
 import { sqlStore } from '../../src/store/sql'
 import { createDatabase } from '../support/db'
+import { type Explained, openExplained } from '../support/explained'
 import { newUser } from './contract/given'
 
 // Which indexes a search goes by, in a database that is full enough for the planner to care. `auto_explain` tells the plan of
 // every statement as it was carried out.
-
-interface Plan {
-  'Node Type': string
-  'Relation Name'?: string
-  'Index Name'?: string
-  'Actual Rows': number
-  'Actual Loops': number
-  Plans?: Plan[]
-}
 
 const PEOPLE = 100
 const CONVERSATIONS = 10
@@ -36,8 +27,7 @@ const FILL = [
 
 let store: Store
 let owner: Owner
-let pool: Pool
-let plans: Plan[] = []
+let explained: Explained
 let drop: () => Promise<void>
 
 beforeAll(async () => {
@@ -49,20 +39,8 @@ beforeAll(async () => {
   for (const statement of FILL) await admin.pool.query(statement)
   await first.close()
 
-  const settings = {
-    session_preload_libraries: 'auto_explain',
-    'auto_explain.log_min_duration': 0,
-    'auto_explain.log_analyze': 'on',
-    'auto_explain.log_format': 'json',
-    'auto_explain.log_level': 'notice',
-  }
-  const options = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`)
-  pool = new Pool({ connectionString: database.url, max: 2, options: options.join(' ') })
-  pool.on('connect', (client) => {
-    client.on('notice', ({ message = '' }) => {
-      if (message.includes('{')) plans.push(JSON.parse(message.slice(message.indexOf('{'))).Plan)
-    })
-  })
+  explained = openExplained(database.url, { max: 2 })
+  const { pool } = explained
   store = await sqlStore('postgres', { pool, close: () => pool.end() })
 }, 120_000)
 afterAll(async () => {
@@ -70,17 +48,16 @@ afterAll(async () => {
   await drop?.()
 })
 
-const all = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(all)]
-
 /** What a search made Postgres do with messages: the indexes, the rows, and whether it read them all. */
 async function work(q: string) {
-  plans = []
-  const { method, total } = await store.search.find(owner, { q }, { page: 1, limit: 20 })
-  const nodes = plans.flatMap(all)
+  let found: SearchResult | undefined
+  const nodes = await explained.nodesOf(async () => {
+    found = await store.search.find(owner, { q }, { page: 1, limit: 20 })
+  })
   const ofMessages = nodes.filter((node) => node['Relation Name'] === 'messages')
   return {
-    method,
-    total,
+    method: found?.method,
+    total: found?.total,
     indexes: nodes.flatMap((node) => node['Index Name'] ?? []),
     rows: ofMessages.reduce((sum, node) => sum + node['Actual Rows'] * node['Actual Loops'], 0),
     whole: ofMessages.filter((node) => node['Node Type'] === 'Seq Scan').length,
@@ -115,7 +92,7 @@ test.each([
 })
 
 test('gives up after two seconds, with a sentence', async () => {
-  const blocker = await pool.connect()
+  const blocker = await explained.pool.connect()
   await blocker.query('begin')
   await blocker.query('lock table messages in access exclusive mode')
   const search = store.search.find(owner, { q: 'everybody' }, { page: 1, limit: 20 })

@@ -69,5 +69,57 @@ export async function fill(pool: Pool): Promise<Rows> {
     conversation,
     at,
   ])
+  await fillLedger(pool, user, at)
   return { user, conversation, branch, question, answer }
+}
+
+/** Ten dollars come in, one is kept back, and another is charged, with its record, its sums, its budget and its event. */
+async function fillLedger(pool: Pool, user: string, at: Date): Promise<void> {
+  const ids = [randomUUID(), randomUUID()]
+  const account = ids[0]
+  await pool.query(
+    `insert into accounts (id, tenant_id, kind, owner_id, limited, created_at)
+     values ($1, $3, 'user', $4, true, $5), ($2, $3, 'system', $3, false, $5) on conflict do nothing`,
+    [...ids, TENANT, user, at],
+  )
+  const credit = {
+    id: randomUUID(),
+    account,
+    amount: '10000000000',
+    kind: 'topup',
+    reason: canaryOf(user),
+    idempotency_key: user,
+    at,
+  }
+  await pool.query('select ledger_credit($1)', [credit])
+  const budget = { id: randomUUID(), tenant_id: TENANT, account_id: account, period: 'day', hard: true, at }
+  await pool.query('select budget_put($1)', [{ ...budget, limit_nanos: '5000000000', warn_percent: 10 }])
+  const reservation = { accounts: [account], amount: '1000000000', expires_at: at, at }
+  const [open, spent] = [randomUUID(), randomUUID()]
+  await pool.query('select ledger_reserve($1)', [
+    JSON.stringify([
+      { ...reservation, id: open },
+      { ...reservation, id: spent },
+    ]),
+  ])
+  await pool.query('select ledger_resolve($1)', [JSON.stringify([settled(spent, { user, at })])])
+  await pool.query(
+    `insert into provider_keys (tenant_id, provider, sealed, last_four, created_at) values ($1, $2, $2, 'abcd', $3)`,
+    [TENANT, canaryOf(user), at],
+  )
+}
+
+function settled(id: string, { user, at }: { user: string; at: Date }) {
+  const who = { id, tenant_id: TENANT, user_id: user, created_at: at }
+  const counts = { prompt_tokens: 1, completion_tokens: 1, cached_tokens: 0, reasoning_tokens: 0, saved_nanos: '0' }
+  const usage = {
+    ...who,
+    ...counts,
+    model: canaryOf(user),
+    status: 'completed',
+    cost_basis: 'provider',
+    completed_at: at,
+  }
+  const event = { ...who, id: randomUUID(), type: 'message.completed', data: { note: canaryOf(user) } }
+  return { id, state: 'settled', amount: '1000000000', at, usage, event, low_at: '100' }
 }

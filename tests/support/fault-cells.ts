@@ -48,6 +48,8 @@ const WELL = 'well'
 const PATIENCE = 20_000
 /** Words of the answer, each of which counts as a token. */
 const TOKENS = 6
+/** The same, as this server counts for models whose tokens it does not know: a tenth more. */
+const COUNTED = 7
 /** Cells at a time. More of them would only wait for each other. */
 const AT_ONCE = 48
 
@@ -141,7 +143,7 @@ async function wrongIn(cell: Cell, model: string, table: Table): Promise<string[
   return [
     ...differences({ ...heard(ended), asked }, { ...heard(expected), asked: expected.asked }),
     ...(kept ? differences({ kept }, { kept: expected.kept }) : []),
-    ...(fault.when === 'harmless' ? differences(ended, { tokens: fault.uncounted ? undefined : TOKENS }) : []),
+    ...(fault.when === 'harmless' ? differences(ended, { tokens: fault.uncounted ? COUNTED : TOKENS }) : []),
     ...leaks(said + JSON.stringify([...response.headers]), table),
     ...(response.status === 429 ? wrongWait(response.headers.get('retry-after'), fault) : []),
   ]

@@ -57,6 +57,8 @@ export class AccessTokens {
 export type ExternalOptions = {
   issuer?: string | undefined
   audience?: string | undefined
+  /** The claim that names a person's tenant. Absent: no claim does. */
+  tenantClaim?: string | undefined
 } & (
   | { algorithm: 'HS256'; secret: string }
   /** `timeoutMs`: how long the keys may take to come. */
@@ -68,6 +70,8 @@ export interface ExternalClaims {
   subject: string
   email: string | null
   name: string | null
+  /** The tenant it names, by id or slug; null: none. */
+  tenant: string | null
 }
 
 /**
@@ -78,7 +82,10 @@ export class ExternalTokens {
   private readonly options: JWTVerifyOptions
   private readonly check: (token: string) => Promise<{ payload: JWTPayload }>
 
+  private readonly tenantClaim: string | undefined
+
   constructor(options: ExternalOptions) {
+    this.tenantClaim = options.tenantClaim
     this.options = {
       algorithms: [options.algorithm],
       requiredClaims: ['sub', 'exp'],
@@ -100,6 +107,8 @@ export class ExternalTokens {
     const claims = await verified(token, () => this.check(token))
     const { sub: subject, iss: issuer = 'external' } = claims ?? {}
     if (!claims || !isName(subject) || !isName(issuer)) return undefined
+    const tenant = tenantOf(claims, this.tenantClaim)
+    if (tenant === undefined) return undefined
     const text = (value: unknown) => (typeof value === 'string' && value ? storable(value.slice(0, 254)) : null)
     const metadata = claims.user_metadata as Record<string, unknown> | undefined
     return {
@@ -107,8 +116,21 @@ export class ExternalTokens {
       subject,
       email: text(claims.email)?.toLowerCase() ?? null,
       name: text(claims.name) ?? text(metadata?.name) ?? text(metadata?.full_name),
+      tenant,
     }
   }
+}
+
+/**
+ * The tenant that a token names: in a claim of its own or, as Supabase puts it, in `app_metadata`. Never in `user_metadata`,
+ * which people write themselves. @returns null for none, undefined for what can name none.
+ */
+function tenantOf(claims: JWTPayload, name: string | undefined): string | null | undefined {
+  if (!name) return null
+  const places = [claims, claims.app_metadata as JWTPayload | null | undefined]
+  const tenant = places.map((place) => (place && Object.hasOwn(place, name) ? place[name] : undefined)).find(isSaid)
+  if (tenant === undefined) return null
+  return isName(tenant) ? tenant : undefined
 }
 
 /** Milliseconds after a failed fetch in which there is no other: with keys of before at hand, and without any. */
@@ -147,6 +169,8 @@ export function isForeign(credential: string): boolean {
     return false
   }
 }
+
+const isSaid = (value: unknown) => value !== undefined && value !== null
 
 /** Types are what jose hopes for, not what it checks; and two names must not become one in the database. */
 const isName = (value: unknown): value is string =>

@@ -20,7 +20,7 @@ const BELIEVED = 5000
 const REFRESH_PREFIX = 'rt_'
 
 export interface AccountsDeps {
-  store: Pick<Store, 'accounts' | 'keys'>
+  store: Pick<Store, 'accounts' | 'keys' | 'tenants'>
   tokens: AccessTokens
   external: ExternalTokens | undefined
   passwords: Passwords
@@ -28,6 +28,16 @@ export interface AccountsDeps {
   /** Makes refresh tokens follow from each other; secret. */
   refreshKey: Uint8Array
   now: () => Date
+  /** Told why a good token of the outside issuer lets nobody in: whoever brings it never learns. */
+  onRefused?: (reason: RefusedToken) => void
+}
+
+export interface RefusedToken {
+  why: 'no such tenant' | 'the tenant is disabled' | 'the person is in another tenant'
+  issuer: string
+  subject: string
+  /** As the token names it. */
+  tenant: string
 }
 
 export class Accounts implements SignIn {
@@ -48,16 +58,28 @@ export class Accounts implements SignIn {
   /**
    * Makes sure that there is an owner of the installation. @throws Error when somebody else has an account with this address:
    * addresses are not confirmed, so only the password tells.
+   * @returns whether they can sign in: not when another owner has disabled them, which no restart undoes.
    */
-  async ensureOwner({ email: given, password }: { email: string; password: string }): Promise<void> {
+  async ensureOwner({ email: given, password }: { email: string; password: string }): Promise<boolean> {
     const { store, passwords, now } = this.deps
     const email = given.toLowerCase()
     const found = await store.accounts.findByEmail(email)
     if (found && !(await passwords.verify(password, found.passwordHash))) {
       throw new Error('There is an account with the address of ADMIN_EMAIL, and its password is not ADMIN_PASSWORD')
     }
-    const user = found?.user ?? (await store.accounts.create(await this.newAccount(email, password, now())))
-    if (user.role !== 'owner') await store.accounts.setRole(user.userId, 'owner')
+    const user = found?.user ?? (await this.newOwner(await this.newAccount(email, password, now())))
+    if (user && user.role !== 'owner') await store.accounts.setRole(user.userId, 'owner')
+    return user !== undefined
+  }
+
+  /** @returns undefined when there is an account with this address, which only is not found because it is disabled. */
+  private async newOwner(account: NewUser): Promise<User | undefined> {
+    try {
+      return await this.deps.store.accounts.create(account)
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'CONFLICT') return undefined
+      throw error
+    }
   }
 
   async login({ email: given, password }: Login, address: string): Promise<SignedIn> {
@@ -113,10 +135,22 @@ export class Accounts implements SignIn {
     this.believed.delete(credentialHash)
   }
 
+  /** Forgets what is believed of a person, e.g. their role, at once. */
+  forgetUser(userId: string): void {
+    this.forgetWhere((identity) => identity.userId === userId)
+  }
+
+  /** The same for everybody of a tenant. */
+  forgetTenant(tenantId: string): void {
+    this.forgetWhere((identity) => identity.tenantId === tenantId)
+  }
+
   private forgetSessions(ended: (string | undefined)[]): void {
-    for (const [key, { sessionId }] of this.believed.entries()) {
-      if (sessionId && ended.includes(sessionId)) this.believed.delete(key)
-    }
+    this.forgetWhere(({ sessionId }) => sessionId !== undefined && ended.includes(sessionId))
+  }
+
+  private forgetWhere(fits: (identity: Identity & { sessionId?: string }) => boolean): void {
+    for (const [key, identity] of this.believed.entries()) if (fits(identity)) this.believed.delete(key)
   }
 
   private async lookUp(credential: string, hash: string): Promise<(Identity & { sessionId?: string }) | undefined> {
@@ -136,11 +170,14 @@ export class Accounts implements SignIn {
   }
 
   /** The first valid token of an outside issuer makes the profile. Its owner is told apart by issuer and subject. */
-  private adopt({ issuer, subject, email, name }: ExternalClaims): Promise<User | undefined> {
-    return this.deps.store.accounts.adopt({
+  private async adopt(claims: ExternalClaims): Promise<User | undefined> {
+    const { issuer, subject, email, name } = claims
+    const tenantId = await this.tenantNamed(claims)
+    if (!tenantId) return undefined
+    const user = await this.deps.store.accounts.adopt({
       // Supabase's user id stays the same here, so that rows can be joined.
       id: isUuid(subject) ? subject.toLowerCase() : newId(),
-      tenantId: DEFAULT_TENANT,
+      tenantId,
       email,
       name: (name ?? email?.split('@', 1)[0] ?? 'User').slice(0, 100),
       passwordHash: null,
@@ -148,6 +185,25 @@ export class Accounts implements SignIn {
       subject,
       at: this.deps.now(),
     })
+    // Nobody moves by a token: what they have belongs to the tenant they are in.
+    if (user && claims.tenant !== null && user.tenantId !== tenantId) {
+      return this.refuse(claims, 'the person is in another tenant')
+    }
+    return user
+  }
+
+  /** The id of the tenant that a token names: it must be there, and open. */
+  private async tenantNamed(claims: ExternalClaims): Promise<string | undefined> {
+    const { tenant: name } = claims
+    if (name === null) return DEFAULT_TENANT
+    const { tenants } = this.deps.store
+    const tenant = await (isUuid(name) ? tenants.find(name.toLowerCase()) : tenants.findBySlug(name))
+    if (!tenant) return this.refuse(claims, 'no such tenant')
+    return tenant.disabledAt ? this.refuse(claims, 'the tenant is disabled') : tenant.id
+  }
+
+  private refuse({ issuer, subject, tenant }: ExternalClaims, why: RefusedToken['why']): undefined {
+    this.deps.onRefused?.({ why, issuer, subject, tenant: tenant ?? '' })
   }
 
   private async newAccount(email: string, password: string, at: Date): Promise<NewUser> {

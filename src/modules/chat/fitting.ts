@@ -4,6 +4,7 @@ import type { Catalog } from '../../llm/catalog'
 import type { ModelFacts } from '../../llm/facts'
 import type { ChatEvent, ChatMessage } from '../../llm/port'
 import type { Asker, Router } from '../../llm/router'
+import type { Route } from '../../llm/routes'
 import type { Asked, Params } from './request'
 
 /** What is done with a conversation that is too long for its model. */
@@ -16,6 +17,9 @@ export interface Fitted {
   /** How many of the oldest messages were left out. */
   trimmed: number
 }
+
+/** The same, and who may be asked. */
+export interface FittedTo extends Fitted, Pick<Route, 'deployments'> {}
 
 /** Tokens kept free for an answer whose length the caller does not limit; at most this share of the window. */
 const ANSWER = 1024
@@ -35,11 +39,12 @@ export class Fitting {
    * @throws AppError VALIDATION_ERROR when a longer answer is asked for than the model can give, PAYLOAD_TOO_LARGE when
    *   the messages do not fit and cannot be trimmed, or are not to be; NOT_FOUND, FORBIDDEN: see `Router.resolve`.
    */
-  async fit(asker: Asker, { model, messages, body }: Asked): Promise<Fitted> {
+  async fit(asker: Asker, { model, messages, body }: Asked): Promise<FittedTo> {
     const { models, catalog, contextPolicy } = this.deps
-    const [first] = (await models.resolve(model, asker)).deployments
+    const { deployments } = await models.resolve(model, asker)
+    const [first] = deployments
     await catalog.ready(first.provider)
-    return fitTo({ messages, body }, { limits: catalog.facts(first), policy: contextPolicy })
+    return { ...fitTo({ messages, body }, { limits: catalog.facts(first), policy: contextPolicy }), deployments }
   }
 }
 

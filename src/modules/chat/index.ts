@@ -15,6 +15,8 @@ import { ChatBody, completionExample, type OpenAiChat, parseChat, Regenerate, st
 import type { Answer, Chat } from './service'
 
 const ERRORS: ErrorCode[] = [
+  'INSUFFICIENT_BALANCE',
+  'FORBIDDEN',
   'NOT_FOUND',
   'CONFLICT',
   'PAYLOAD_TOO_LARGE',
@@ -110,7 +112,7 @@ async function stateless(chat: Chat, user: User, { body, restarts, left }: State
 
 const COMPLETIONS = `Two APIs at one address.
 
-**With \`message\`** (our own): the server keeps the conversation. Streams unless \`stream\` is \`false\`. The stream is OpenAI chunks with our facts as extra fields: \`conversation_id\`, \`branch_id\`, \`message_id\`, \`run_id\` on the first; \`usage\`, \`cost_usd\`, \`finish_reason\` on the last; then \`[DONE]\`. A failure is \`data: {"error": …}\`. The answer is made whether or not anyone listens: a dropped client resumes with \`GET /v1/runs/{run_id}/stream\` and \`Last-Event-ID\`.
+**With \`message\`** (our own): the server keeps the conversation. Streams unless \`stream\` is \`false\`. The stream is OpenAI chunks with our facts as extra fields: \`conversation_id\`, \`branch_id\`, \`message_id\`, \`run_id\` on the first; \`usage\`, \`cost_usd\`, \`cost\`, \`finish_reason\` on the last; then \`[DONE]\`. A failure is \`data: {"error": …}\`. The answer is made whether or not anyone listens: a dropped client resumes with \`GET /v1/runs/{run_id}/stream\` and \`Last-Event-ID\`.
 
 **With \`messages\`** (the OpenAI Chat Completions API): nothing is stored and the answer ends when the client leaves, unless a conversation is named by \`conversation_id\` or \`X-Conversation-Id\`. Then new messages are added to what is stored, and a whole history (one with answers in it) is laid over the stored path: what differs becomes a branch. Errors have OpenAI's shape and statuses. When an answer has to begin anew, because its provider broke off, the stream ends with an error; after \`X-Stream-Restart: allow\` a chunk with \`"restart": true\` and no choices says so instead, and the whole text follows.
 

@@ -18,8 +18,12 @@ export interface Asked {
   body: Params
 }
 
+/** What somebody may use, and with which keys. */
+export type Access = Pick<Asker, 'models' | 'providerKeys'>
+
 /** Who wants an answer, for the router: it gives a person's own key only to providers that have keys of persons. */
-export const askerOf = ({ tenantId, userId }: Owner, { litellmKey, serverKey }: Wallet): Asker => ({
+export const askerOf = ({ tenantId, userId }: Owner, { litellmKey, serverKey }: Wallet, access: Access): Asker => ({
+  ...access,
   tenantId,
   userId,
   personalKey: litellmKey,

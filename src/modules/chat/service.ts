@@ -13,8 +13,10 @@ import type { Decision } from '../../llm/tool-answer'
 import type { ToolLoop } from '../../llm/tool-loop'
 import type { RunBatch } from '../../runs/port'
 import type { BeginTurn, NewMessage, Run, Store, User, Wallet } from '../../store/port'
+import type { Billing } from '../billing/service'
 import type { Runs } from '../runs/service'
-import { type ContextPolicy, type Fitted, Fitting, trimmedFields, withFacts } from './fitting'
+import type { Tenants } from '../tenants/service'
+import { type ContextPolicy, type FittedTo, Fitting, trimmedFields, withFacts } from './fitting'
 import { checkInputs } from './inputs'
 import type { NativeChat, OpenAiChat, Regenerate } from './model'
 import { askerOf, contextOf, failing, type Params, toRequest } from './request'
@@ -48,6 +50,10 @@ export interface ChatDeps {
   store: Pick<Store, 'turns' | 'conversations' | 'wallets'>
   runs: Runs
   models: Router
+  /** Says what somebody may use, and with which keys. */
+  tenants: Pick<Tenants, 'access'>
+  /** Has every answer paid for. */
+  billing: Pick<Billing, 'govern'>
   /** Tools that this server calls for models; absent when there are none. */
   tools?: ToolLoop | undefined
   instanceId: string
@@ -180,10 +186,12 @@ export class Chat {
     checkInputs(sent, rest)
     const model = wanted ?? (await this.deps.models.defaultModel(asker))
     const fitted = await this.fitting.fit(asker, { model, messages: sent, body: rest })
-    const { messages } = fitted
+    const { messages, deployments } = fitted
     const facts = trimmedFields(fitted)
     const routed = await this.deps.models.route(model, asker)
-    const answerer = this.equipped(routed, user, { tools: rest.server_tools === true, approvals: false })
+    const equipment = { tools: rest.server_tools === true, approvals: false }
+    const equipped = this.equipped(routed, user, equipment)
+    const answerer = this.deps.billing.govern(equipped, { user, model, deployments, tools: equipment.tools })
     const request = { ...toRequest(asker, { model, messages, body: rest }), mayRestart }
     const events: AsyncIterable<ChatEvent> = answerer.stream(request, signal)
     return {
@@ -203,7 +211,8 @@ export class Chat {
   async admitted(user: User, body: Params): Promise<Asker> {
     this.deps.runs.admit()
     rejectRouting(body)
-    return askerOf(user, await this.wallet(user))
+    const [wallet, access] = await Promise.all([this.wallet(user), this.deps.tenants.access(user)])
+    return askerOf(user, wallet, access)
   }
 
   private async turn(user: User, turn: Turn): Promise<Answer> {
@@ -252,19 +261,10 @@ export class Chat {
     const context = turn.messages ?? contextOf(begun, turn)
     const body = withSettings(begun.settings, turn.body)
     const fitting = this.fitting.fit(asker, { model, messages: context, body })
-    const fitted: Fitted | Error = await fitting.catch((error: Error) => error)
-    const unfit = fitted instanceof Error ? failing(fitted) : undefined
-    const routed = unfit ?? (await models.route(model, asker).catch(failing))
-    const answerer = this.equipped(routed, user, { ...turn, approvals: true })
+    const fitted: FittedTo | Error = await fitting.catch((error: Error) => error)
+    const run = { id: begin.runId, conversationId, branchId, messageId: answerId, model, createdAt: begin.at }
+    const answerer = fitted instanceof Error ? failing(fitted) : await this.paid({ asker, user, turn, run }, fitted)
     const { messages } = fitted instanceof Error ? { messages: context } : fitted
-    const run = {
-      id: begin.runId,
-      conversationId,
-      branchId,
-      messageId: answerId,
-      model,
-      createdAt: begin.at,
-    }
     runs.start({
       ...run,
       answerer,
@@ -273,6 +273,18 @@ export class Chat {
       requestId: turn.requestId ?? null,
     })
     return { run, events: runs.follow(run.id), replayed: false }
+  }
+
+  /** The model of a stored answer, with its tools, paid for; or what fails as the answer would. */
+  private async paid({ asker, user, turn, run }: Paying, { deployments }: FittedTo): Promise<ChatModel> {
+    const { model, conversationId, messageId, id: runId } = run
+    const routed = await this.deps.models.route(model, asker).catch((error: Error) => error)
+    // Nobody is asked: nothing is to be paid.
+    if (routed instanceof Error) return failing(routed)
+    const equipped = this.equipped(routed, user, { ...turn, approvals: true })
+    const place = { conversationId, messageId, runId }
+    const tools = Boolean(turn.tools || turn.decisions)
+    return this.deps.billing.govern(equipped, { user, model, deployments, place, tools })
   }
 
   /** The same model with the tools of this server. */
@@ -318,6 +330,13 @@ interface Turn extends TurnOptions {
   body: Params
   /** The body as it came, for the idempotency fingerprint. */
   whole: unknown
+}
+
+interface Paying {
+  asker: Asker
+  user: User
+  turn: Turn
+  run: Pick<Run, 'id' | 'conversationId' | 'messageId' | 'model'>
 }
 
 type Equipment = Pick<Turn, 'tools' | 'decisions'> & { approvals: boolean }

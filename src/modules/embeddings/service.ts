@@ -1,5 +1,6 @@
 import type { Router } from '../../llm/router'
 import type { User } from '../../store/port'
+import type { Billing } from '../billing/service'
 import type { Chat } from '../chat/service'
 import type { EmbeddingsBody } from './model'
 
@@ -7,7 +8,8 @@ import type { EmbeddingsBody } from './model'
 export class Embeddings {
   constructor(
     private readonly chat: Pick<Chat, 'admitted'>,
-    private readonly models: Pick<Router, 'embed' | 'defaultModel'>,
+    private readonly models: Pick<Router, 'embed' | 'defaultModel' | 'resolve'>,
+    private readonly billing: Pick<Billing, 'embed'>,
   ) {}
 
   /** @param signal aborts when the client leaves. */
@@ -17,12 +19,19 @@ export class Embeddings {
     const params: Record<string, unknown> = { ...rest }
     for (const key in params) if (params[key] === null) delete params[key]
     const request = { model, input: listOf(input), params, apiKey: asker.personalKey ?? undefined }
-    const { vectors, usage } = await this.models.embed(request, asker, signal)
+    const { deployments } = await this.models.resolve(model, asker)
+    const { vectors, usage } = await this.billing.embed({ user, model, deployments }, asMessages(request.input), () =>
+      this.models.embed(request, asker, signal),
+    )
     const encode = rest.encoding_format === 'base64' ? toBase64 : toNumbers
     const data = vectors.map((vector, index) => ({ object: 'embedding', index, embedding: encode(vector) }))
     return { object: 'list', data, model, usage }
   }
 }
+
+/** The input in the words of a chat, for estimating what it costs. Four characters are a token. */
+const asMessages = (input: string[] | number[][]) =>
+  input.map((text) => ({ role: 'user', content: typeof text === 'string' ? text : 'x'.repeat(4 * text.length) }))
 
 /** One text, or the tokens of one, is a list of one. */
 function listOf(input: EmbeddingsBody['input']): string[] | number[][] {

@@ -29,8 +29,9 @@ export const messages = (auth: Auth, messages: Messages) =>
       params: MessageId,
       detail: describe({
         summary: 'One message, with its place among the alternatives',
+        description: 'Of an answer also `cost`: how what it cost came about, and the prices that it was rated with.',
         tag,
-        example: ok(messageExample),
+        example: ok({ ...messageExample, cost: completionExample.cost }),
         errors: ['NOT_FOUND', 'NOT_SUPPORTED'],
       }),
     })

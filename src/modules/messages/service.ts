@@ -1,16 +1,17 @@
 import { AppError } from '../../errors'
+import { recordedCost } from '../../lib/cost'
 import { revOf, settled, stale } from '../../lib/etag'
 import { newId } from '../../lib/ids'
 import { type Page, paged } from '../../lib/page'
 import { withText } from '../../lib/tree'
-import type { Owner, Store, User } from '../../store/port'
+import type { Message, Owner, Store, User } from '../../store/port'
 import type { Chat, TurnOptions } from '../chat/service'
 import type { Conversations } from '../conversations/service'
 import type { Runs } from '../runs/service'
 import { type Again, type Edit, messageJson } from './model'
 
 export interface MessagesDeps {
-  store: Pick<Store, 'messages' | 'conversations'>
+  store: Pick<Store, 'messages' | 'conversations' | 'usage'>
   conversations: Pick<Conversations, 'get'>
   chat: Pick<Chat, 'regenerate'>
   runs: Pick<Runs, 'stopIn'>
@@ -20,8 +21,12 @@ export interface MessagesDeps {
 export class Messages {
   constructor(private readonly deps: MessagesDeps) {}
 
+  /** With how its cost came about. */
   async get(owner: Owner, id: string) {
-    return messageJson(await this.find(owner, id))
+    const message = await this.find(owner, id)
+    const record =
+      message.costNanos === null ? undefined : await this.deps.store.usage.ofAnswer(owner, placeOf(message))
+    return { ...messageJson(message), ...(record ? { cost: recordedCost(record) } : {}) }
   }
 
   /** The user's words said differently: another message beside the old one, which stays. Nothing answers it yet. */
@@ -85,6 +90,8 @@ export class Messages {
     return found(await this.deps.store.messages.find(owner, id))
   }
 }
+
+const placeOf = ({ id, conversationId }: Message) => ({ conversationId, messageId: id })
 
 function found<T>(row: T | undefined): T {
   if (row === undefined) throw new AppError('NOT_FOUND', 'There is no such message')

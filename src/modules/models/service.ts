@@ -7,6 +7,7 @@ import type { Rates } from '../../llm/prices'
 import type { Asker, Router } from '../../llm/router'
 import type { Route } from '../../llm/routes'
 import type { User, WalletStore } from '../../store/port'
+import type { Tenants } from '../tenants/service'
 
 /** What there is to know about the models that a person may use. */
 export class Models {
@@ -14,6 +15,7 @@ export class Models {
     private readonly models: Router,
     private readonly catalog: Catalog,
     private readonly wallets: WalletStore,
+    private readonly tenants: Pick<Tenants, 'access'>,
   ) {}
 
   /** In OpenAI's words. */
@@ -51,8 +53,8 @@ export class Models {
   }
 
   private async asker(user: User): Promise<Asker> {
-    const { litellmKey } = await this.wallets.of(user)
-    return { ...user, personalKey: litellmKey }
+    const [{ litellmKey }, access] = await Promise.all([this.wallets.of(user), this.tenants.access(user)])
+    return { ...user, ...access, personalKey: litellmKey }
   }
 
   /** What this person may not use is not shown to them either. */
@@ -104,14 +106,23 @@ function sidesOf({ id, owned_by, provider }: { id: string; owned_by: string; pro
   return [owned_by, provider, ...prefix].map((name) => name.toLowerCase())
 }
 
-/** US dollars per million tokens; null: nobody has said. */
-const ratesOf = ({ input, cachedInput, cacheWrite, output, reasoning }: Rates) => ({
+/** US dollars per million tokens; null: nobody has said. What few models have is only there where it is known. */
+const ratesOf = ({ input, cachedInput, cacheWrite, output, reasoning, ...rest }: Rates) => ({
   input: usd(input),
   cached_input: usd(cachedInput),
   cache_write: usd(cacheWrite),
   output: usd(output),
   reasoning: usd(reasoning),
+  ...Object.fromEntries(RARE.flatMap(([name, kind]) => (rest[kind] === undefined ? [] : [[name, usd(rest[kind])]]))),
 })
+
+const RARE = [
+  ['cache_write_hour', 'cacheWriteHour'],
+  ['image_input', 'imageInput'],
+  ['audio_input', 'audioInput'],
+  ['cached_audio', 'cachedAudio'],
+  ['audio_output', 'audioOutput'],
+] as const
 
 const usd = (nanos: bigint | undefined): number | null => (nanos === undefined ? null : toUsd(nanos))
 

@@ -6,6 +6,7 @@ import type { Answer, Chat, TurnOptions } from '../chat/service'
 import type { Conversations } from '../conversations/service'
 import type { Feedback } from '../feedback/service'
 import type { Runs } from '../runs/service'
+import type { Tenants } from '../tenants/service'
 import { heard } from './answer'
 import {
   type Changes,
@@ -34,6 +35,7 @@ export interface ObservatoryDeps {
   runs: Pick<Runs, 'read'>
   feedback: Pick<Feedback, 'give'>
   models: Pick<Router, 'list'>
+  tenants: Pick<Tenants, 'access'>
   now: () => Date
 }
 
@@ -181,8 +183,9 @@ export class Observatory {
   /** The model as it is called here; undefined leaves the choice to the conversation. */
   private async modelOf(user: User, { provider, model }: Question): Promise<string | undefined> {
     if (!provider) return model ?? undefined
-    const { store, models } = this.deps
-    const known = await models.list({ ...user, personalKey: (await store.wallets.of(user)).litellmKey })
+    const { store, models, tenants } = this.deps
+    const [{ litellmKey }, access] = await Promise.all([store.wallets.of(user), tenants.access(user)])
+    const known = await models.list({ ...user, ...access, personalKey: litellmKey })
     const prefix = `${PREFIXES[provider] ?? provider}/`
     if (model) {
       const full = prefix + model

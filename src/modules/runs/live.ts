@@ -45,18 +45,20 @@ export function take(run: LiveRun, event: ChatEvent): void {
       outcome.finishReason = event.reason
       break
     case 'usage':
-      outcome.usage = event.usage
-      outcome.cost = event.costNanos ?? null
+      outcome.bill = event
       break
     case 'served':
       outcome.servedBy = event
       break
     case 'restart':
       // `characters` goes on: the log keeps what is void, and that is what they bound.
-      Object.assign(outcome, { finishReason: null, usage: null, cost: null })
+      Object.assign(outcome, { finishReason: null, bill: null })
       writer.append(event)
   }
 }
+
+/** Whether this is what the answer took. */
+export const isBill = (event: ChatEvent): boolean => typeof event === 'object' && event.type === 'usage'
 
 /** What a run has said since its last checkpoint; only what follows a restart counts. */
 export function pieceOf({ id, writer, kept }: LiveRun): Piece {

@@ -119,6 +119,7 @@ export const approvalExample = {
   branch_id: runExample.branch_id,
   message_id: runExample.message_id,
   run_id: runExample.id,
-  cost_usd: 0,
+  cost_usd: 0.00005,
+  cost: { parts: { input: 0.00004, output: 0.00001 }, basis: 'provider', price_version: 'models_file#a76cdbdbedab' },
   finish_reason: 'stop',
 }

@@ -1,16 +1,16 @@
 import { AppError, errorBody } from '../../errors'
 import { Accumulator } from '../../lib/accumulate'
+import { costOf } from '../../lib/cost'
 import { toUsd } from '../../lib/money'
-import type { ServedBy, Usage } from '../../llm/port'
+import type { ServedBy, UsageEvent } from '../../llm/port'
 import type { RunEnded, RunEvent } from '../../runs/port'
 import type { FinishTurn, MessageStatus } from '../../store/port'
 
 /** How an answer went, as far as it got. */
 export interface Outcome {
   finishReason: string | null
-  usage: Usage | null
-  /** Nano-dollars; null when the price is not known. */
-  cost: bigint | null
+  /** What it took, and what is charged for that. */
+  bill: UsageEvent | null
   /** Who answered, and for which arm of an A/B test. */
   servedBy: ServedBy | undefined
   /** Milliseconds from the beginning to the first piece. */
@@ -57,8 +57,8 @@ export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, lat
       extra: Object.keys(extra).length > 0 ? extra : null,
       status: status.message,
       finishReason: ended.type === 'done' ? ended.finishReason : null,
-      usage: outcome.usage,
-      costNanos: outcome.cost,
+      usage: outcome.bill?.usage ?? null,
+      costNanos: outcome.bill?.costNanos ?? null,
     },
     ...(servedBy?.variant === undefined ? {} : { metadata: { variant: servedBy.variant } }),
     timing: { provider, firstTokenMs, latencyMs },
@@ -68,16 +68,19 @@ export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, lat
 
 /** What the readers are told last. @param requestId the request that began the run, as errors quote it. */
 export function toEnded(outcome: Outcome, requestId: string | null): RunEnded {
-  const error =
-    outcome.error ??
-    (outcome.stopped === 'server'
-      ? new AppError('UPSTREAM_UNAVAILABLE', 'The server is restarting; what was said so far is saved')
-      : undefined)
+  const error = outcome.error ?? (outcome.stopped === 'server' ? restarting() : undefined)
   if (error) return { type: 'error', error: errorBody(error, requestId), retryAfter: error.retryAfter }
+  const { bill, stopped, finishReason } = outcome
+  const costNanos = bill?.costNanos ?? null
   return {
     type: 'done',
-    finishReason: outcome.stopped ? 'stopped' : (outcome.finishReason ?? 'stop'),
-    usage: outcome.usage,
-    costUsd: outcome.cost === null ? null : toUsd(outcome.cost),
+    finishReason: stopped ? 'stopped' : (finishReason ?? 'stop'),
+    usage: bill?.usage ?? null,
+    costUsd: costNanos === null ? null : toUsd(costNanos),
+    ...(bill && costNanos !== null ? { cost: costOf(bill) } : {}),
   }
 }
+
+/** Why an answer ends that this process will not finish. */
+export const restarting = () =>
+  new AppError('UPSTREAM_UNAVAILABLE', 'The server is restarting; what was said so far is saved')

@@ -1,19 +1,22 @@
 import { AppError, errorBody, toAppError } from '../../errors'
 import { retry } from '../../lib/retry'
 import type { RunBatch, RunLog } from '../../runs/port'
-import type { Owner, Run, Store } from '../../store/port'
-import { type LiveRun, pieceOf, type StartRun, take } from './live'
-import { toEnded, toFinish } from './outcome'
+import type { FinishTurn, Owner, Run, Store } from '../../store/port'
+import { isBill, type LiveRun, pieceOf, type StartRun, take } from './live'
+import { restarting, toEnded, toFinish } from './outcome'
 import { endFields, noEvents, startFields, storedEvents } from './stored'
 
 /** Milliseconds between two looks at what running answers have said and at processes that died. */
 const CHECKPOINT_EVERY = 1000
 const REAP_EVERY = 3000
+/** Milliseconds between two tries to store answers that could not be stored, and how many of these are kept. */
+const STORE_EVERY = 1000
+const UNSTORED = 1000
 /** Seconds without a heartbeat after which a process counts as dead. */
 const DEAD_AFTER = 10
 
 export interface RunsDeps {
-  store: Pick<Store, 'turns' | 'runs' | 'conversations' | 'kind'>
+  store: Pick<Store, 'turns' | 'runs' | 'conversations' | 'usage' | 'kind'>
   log: RunLog
   instanceId: string
   now: () => Date
@@ -24,6 +27,8 @@ export interface RunsDeps {
 /** Makes answers, apart from any request, and lets requests read them. */
 export class Runs {
   private readonly live = new Map<string, LiveRun>()
+  /** Answers that have ended while the database was away. */
+  private readonly unstored = new Map<string, FinishTurn>()
   private readonly timers: ReturnType<typeof setInterval>[] = []
   private readonly background = new Map<string, Promise<void>>()
   private closing = false
@@ -37,6 +42,7 @@ export class Runs {
     await store.runs.interruptOrphans(store.kind === 'pglite' ? 0 : DEAD_AFTER, now())
     await store.runs.heartbeat(instanceId)
     this.every(CHECKPOINT_EVERY, 'keep what answers have said', () => this.checkpoint())
+    this.every(STORE_EVERY, 'store answers', () => this.storeLate())
     this.every(REAP_EVERY, 'look after dead processes', () => this.reap())
   }
 
@@ -60,8 +66,7 @@ export class Runs {
       abort: new AbortController(),
       outcome: {
         finishReason: null,
-        usage: null,
-        cost: null,
+        bill: null,
         servedBy: undefined,
         firstTokenMs: null,
         error: undefined,
@@ -105,13 +110,16 @@ export class Runs {
     const events = this.deps.log.read(id, beyond ? 0 : after)
     if (events) return { run, events, restart: beyond }
     if (run.status === 'running') {
-      throw new AppError('CONFLICT', 'This answer is being written by another server. Read the message when it is done')
+      const message = 'This answer is being written by another server. Read the message when it is done'
+      throw new AppError('CONFLICT', message, { retryAfter: 1 })
     }
     // An interrupted answer was numbered anew when it was closed: the same number may have been another event.
     if (after === run.lastSeq && run.status !== 'interrupted') return { run, events: noEvents(), restart: false }
-    const message = run.messageId && (await this.deps.store.conversations.findMessage(owner, run.messageId))
+    const { conversations, usage } = this.deps.store
+    const message = run.messageId && (await conversations.findMessage(owner, run.messageId))
     if (!message) throw new AppError('NOT_FOUND', 'There is no such run')
-    return { run, events: storedEvents(run, message), restart: after > 0 }
+    const record = await usage.ofAnswer(owner, { conversationId: run.conversationId, messageId: message.id })
+    return { run, events: storedEvents({ run, message, record }), restart: after > 0 }
   }
 
   /** Stops a run; what was delivered is kept. Stopping twice, or too late, changes nothing. */
@@ -134,9 +142,11 @@ export class Runs {
   /** Waits for running answers, at most `ms`; ends the rest as interrupted, with what they said. */
   async close(ms: number): Promise<void> {
     this.closing = true
+    const until = performance.now() + ms
     const patience = new Promise((resolve) => setTimeout(resolve, ms).unref())
     await Promise.race([Promise.all([...this.live.values()].map((run) => run.ended)), patience])
     await Promise.all([...this.live.values()].map((run) => this.end(run, 'server')))
+    while (this.unstored.size > 0 && performance.now() < until) await Bun.sleep(STORE_EVERY / 10)
     for (const timer of this.timers) clearInterval(timer)
     await Promise.all(this.background.values())
     await this.deps.store.runs.leave(this.deps.instanceId)
@@ -144,7 +154,7 @@ export class Runs {
 
   private end(run: LiveRun, by: 'user' | 'server'): Promise<void> {
     run.outcome.stopped ??= by
-    run.abort.abort()
+    run.abort.abort(by === 'server' ? restarting() : undefined)
     return run.ended
   }
 
@@ -153,8 +163,8 @@ export class Runs {
     const { outcome } = run
     try {
       for await (const event of run.answerer.stream(run.request, run.abort.signal)) {
-        if (outcome.stopped) break
-        take(run, event)
+        // What comes after a stop is nobody's but the bill for what came before.
+        if (!outcome.stopped || isBill(event)) take(run, event)
       }
     } catch (error) {
       if (!outcome.stopped) outcome.error = toAppError(error)
@@ -168,13 +178,14 @@ export class Runs {
   private async finish({ id, writer, outcome, requestId, begun }: LiveRun): Promise<void> {
     if (outcome.stopped) writer.truncate(Math.max(1, writer.delivered))
     let ended = toEnded(outcome, requestId)
+    const latencyMs = Math.round(performance.now() - begun)
+    const turn = toFinish(outcome, ended, { runId: id, events: writer.events(0), latencyMs, at: this.deps.now() })
     try {
-      const latencyMs = Math.round(performance.now() - begun)
-      const turn = toFinish(outcome, ended, { runId: id, events: writer.events(0), latencyMs, at: this.deps.now() })
       const kept = await retry(() => this.deps.store.turns.finish(turn), { attempts: 6, baseMs: 100 })
       ended.fields = endFields(turn.answer.extra, kept)
     } catch (error) {
-      this.deps.onFault('An answer could not be stored', error)
+      this.deps.onFault('An answer could not be stored yet', error)
+      if (this.unstored.size < UNSTORED) this.unstored.set(id, turn)
       ended = { type: 'error', error: errorBody(toAppError(error), requestId) }
     }
     writer.append(ended)
@@ -186,6 +197,14 @@ export class Runs {
     await this.deps.store.turns.checkpoint(pieces)
     // Only now: what could not be written is written with the next piece.
     for (const [i, run] of grown.entries()) run.kept = pieces[i]?.seq ?? run.kept
+  }
+
+  /** Storing twice changes nothing, so it does no harm when the first time was not in vain. */
+  private async storeLate(): Promise<void> {
+    for (const [id, turn] of this.unstored) {
+      await this.deps.store.turns.finish(turn)
+      this.unstored.delete(id)
+    }
   }
 
   private async reap(): Promise<void> {

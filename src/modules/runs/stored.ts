@@ -1,17 +1,27 @@
 import type { ErrorBody } from '../../errors'
+import { recordedCost } from '../../lib/cost'
 import { toUsd } from '../../lib/money'
 import { stepDeltas, takenApart } from '../../lib/steps'
 import type { Usage } from '../../llm/port'
 import type { RunBatch, RunEnded, RunEvent } from '../../runs/port'
 import type { Kept, Message, Run } from '../../store/port'
+import type { UsageRecord } from '../../store/port-money'
 
-/** A run whose events are not kept any more, from its rows: how it began, the whole text at once, how it ended. */
-export function storedEvents(run: Run, message: Message): AsyncIterableIterator<RunBatch> {
+/** What is left of a run whose events are not kept any more. */
+export interface Stored {
+  run: Run
+  message: Message
+  /** Absent where nobody pays, and for what was never charged. */
+  record: UsageRecord | undefined
+}
+
+/** Its events made of that: how it began, the whole text at once, how it ended. */
+export function storedEvents({ run, message, record }: Stored): AsyncIterableIterator<RunBatch> {
   const events: RunEvent[] = [{ type: 'start', fields: startFields(run) }]
   const { steps, content, extra } = takenApart(message.content, message.extra)
   const end = content || Object.keys(extra).length > 0 ? [{ content, ...extra }] : []
   for (const delta of [...stepDeltas(steps), ...end]) events.push({ type: 'delta', index: 0, delta })
-  events.push(storedEnd(run, message))
+  events.push(storedEnd({ run, message, record }))
   return once({ seq: Math.max(1, run.lastSeq - events.length + 1), events })
 }
 
@@ -36,7 +46,7 @@ export function endFields(extra: Message['extra'], { messageId, delayed }: Kept 
 /** For a reader that has everything already. */
 export const noEvents = (): AsyncIterableIterator<RunBatch> => once(undefined)
 
-function storedEnd(run: Run, message: Message): RunEnded {
+function storedEnd({ run, message, record }: Stored): RunEnded {
   if (run.error) {
     const error = {
       details: null,
@@ -50,6 +60,7 @@ function storedEnd(run: Run, message: Message): RunEnded {
     finishReason: message.finishReason ?? 'stop',
     usage: message.usage as Usage | null,
     costUsd: message.costNanos === null ? null : toUsd(message.costNanos),
+    ...(record && message.costNanos !== null ? { cost: recordedCost(record) } : {}),
     fields: endFields(message.extra),
   }
 }

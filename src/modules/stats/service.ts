@@ -1,5 +1,5 @@
 import { AppError } from '../../errors'
-import { lastDays } from '../../lib/days'
+import { isTimeZone, lastDays } from '../../lib/days'
 import type { Owner, Store } from '../../store/port'
 import { statsJson } from './model'
 
@@ -18,16 +18,5 @@ export class Stats {
       throw new AppError('VALIDATION_ERROR', message, { details: { in: 'query', fields: [{ path: 'tz', message }] } })
     }
     return statsJson(await this.store.stats.of(owner, { days: lastDays(DAYS, this.now(), timeZone) }), timeZone)
-  }
-}
-
-/** By name only: of an offset nobody knows which sign is meant. */
-function isTimeZone(name: string): boolean {
-  if (!/^[A-Za-z][\w+/-]*$/.test(name)) return false
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name })
-    return true
-  } catch {
-    return false
   }
 }

@@ -72,6 +72,11 @@ export class EdgeTurns implements TurnStore {
     return kept
   }
 
+  /** Nothing is settled here, and so nothing becomes known later. */
+  async amend(): Promise<boolean> {
+    return false
+  }
+
   async checkpoint(pieces: Piece[]): Promise<void> {
     for (const piece of pieces) this.deps.answers.piece(piece)
   }

@@ -1,6 +1,7 @@
 import { and, eq, gt, isNotNull, isNull, lt, sql } from 'drizzle-orm'
+import { AppError } from '../../errors'
 import type { AccountStore, NewUser, Role, Rotation, User } from '../port'
-import { refreshTokens, sessions, users } from '../schema'
+import { refreshTokens, sessions, tenants, users } from '../schema'
 import { type Db, only, orConflict } from './db'
 
 export const toUser = (row: typeof users.$inferSelect): User => ({
@@ -11,7 +12,11 @@ export const toUser = (row: typeof users.$inferSelect): User => ({
   role: row.role,
   litellmKey: row.litellmKey,
   createdAt: row.createdAt,
+  ...(row.allowedModels ? { allowedModels: row.allowedModels } : {}),
 })
+
+/** A person, and a tenant, that nobody has disabled. For statements that join both. */
+export const live = () => and(isNull(users.disabledAt), isNull(tenants.disabledAt))
 
 const toRow = ({ at, ...user }: NewUser): typeof users.$inferInsert => ({
   ...user,
@@ -23,6 +28,7 @@ export class SqlAccounts implements AccountStore {
   constructor(private readonly db: Db) {}
 
   async create(user: NewUser): Promise<User> {
+    if (!(await this.takesPeople(user.tenantId))) throw new AppError('FORBIDDEN', 'Nobody can make an account here')
     const insert = this.db.insert(users).values(toRow(user)).returning()
     return toUser(only(await orConflict(insert, 'users_email', 'There is an account with this e-mail already')))
   }
@@ -30,24 +36,34 @@ export class SqlAccounts implements AccountStore {
   async adopt(user: NewUser): Promise<User | undefined> {
     // The id may belong to a local account by chance: the outside identity then gets one of its own.
     for (const id of [undefined, user.id, Bun.randomUUIDv7()]) {
+      if (id && !(await this.takesPeople(user.tenantId))) return undefined
       if (id)
         await this.db
           .insert(users)
           .values(toRow({ ...user, id }))
           .onConflictDoNothing()
-      const found = await this.db.query.users.findFirst({
-        where: and(eq(users.issuer, user.issuer ?? ''), eq(users.subject, user.subject ?? '')),
-      })
-      if (found) return found.disabledAt ? undefined : toUser(found)
+      const [found] = await this.db
+        .select({ user: users, closed: tenants.disabledAt })
+        .from(users)
+        .innerJoin(tenants, eq(tenants.id, users.tenantId))
+        .where(and(eq(users.issuer, user.issuer ?? ''), eq(users.subject, user.subject ?? '')))
+      if (found) return found.user.disabledAt || found.closed ? undefined : toUser(found.user)
     }
     throw new Error('An outside identity could not be stored')
   }
 
+  private async takesPeople(tenantId: string): Promise<boolean> {
+    const [tenant] = await this.db.select({ closed: tenants.disabledAt }).from(tenants).where(eq(tenants.id, tenantId))
+    return tenant?.closed === null
+  }
+
   async findByEmail(email: string) {
-    const row = await this.db.query.users.findFirst({
-      where: and(eq(users.email, email), isNotNull(users.passwordHash), isNull(users.disabledAt)),
-    })
-    return row?.passwordHash ? { user: toUser(row), passwordHash: row.passwordHash } : undefined
+    const [row] = await this.db
+      .select({ user: users })
+      .from(users)
+      .innerJoin(tenants, eq(tenants.id, users.tenantId))
+      .where(and(eq(users.email, email), isNotNull(users.passwordHash), live()))
+    return row?.user.passwordHash ? { user: toUser(row.user), passwordHash: row.user.passwordHash } : undefined
   }
 
   async setPasswordHash(userId: string, hash: string) {
@@ -70,14 +86,8 @@ export class SqlAccounts implements AccountStore {
       .select({ user: users })
       .from(sessions)
       .innerJoin(users, eq(users.id, sessions.userId))
-      .where(
-        and(
-          eq(sessions.id, sessionId),
-          isNull(sessions.revokedAt),
-          gt(sessions.expiresAt, at),
-          isNull(users.disabledAt),
-        ),
-      )
+      .innerJoin(tenants, eq(tenants.id, users.tenantId))
+      .where(and(eq(sessions.id, sessionId), isNull(sessions.revokedAt), gt(sessions.expiresAt, at), live()))
     return row && toUser(row.user)
   }
 
@@ -90,14 +100,14 @@ export class SqlAccounts implements AccountStore {
         .where(and(eq(refreshTokens.hash, hash), isNull(refreshTokens.usedAt)))
         .returning()
       const [found] = await tx
-        .select({ token: refreshTokens, session: sessions, user: users })
+        .select({ token: refreshTokens, session: sessions, user: users, closed: tenants.disabledAt })
         .from(refreshTokens)
         .innerJoin(sessions, eq(sessions.id, refreshTokens.sessionId))
         .innerJoin(users, eq(users.id, sessions.userId))
+        .innerJoin(tenants, eq(tenants.id, users.tenantId))
         .where(eq(refreshTokens.hash, hash))
-      if (!found || found.session.revokedAt || found.session.expiresAt <= at || found.user.disabledAt) {
-        return { outcome: 'unknown' }
-      }
+      if (!found || found.session.revokedAt || found.session.expiresAt <= at) return { outcome: 'unknown' }
+      if (found.user.disabledAt || found.closed) return { outcome: 'unknown' }
       const { session, token, user } = found
       if (spent.length > 0) {
         await tx.insert(refreshTokens).values({ hash: nextHash, sessionId: session.id, createdAt: at })

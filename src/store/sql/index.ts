@@ -3,18 +3,25 @@ import type { Store } from '../port'
 import { SqlAccounts } from './accounts'
 import { SqlArchive } from './archive'
 import { SqlBranches } from './branches'
+import { SqlBudgets } from './budgets'
 import { SqlBulk } from './bulk'
 import { SqlConversations } from './conversations'
 import { migrateDb, openDb } from './db'
 import { SqlFeedback } from './feedback'
 import { SqlIdempotency } from './idempotency'
 import { SqlKeys } from './keys'
+import { SqlLedger } from './ledger'
 import { SqlMessages } from './messages'
+import { SqlOutbox } from './outbox'
+import { SqlPeople } from './people'
 import { SqlRuns } from './runs'
 import { SqlSearch } from './search'
 import { SqlStats } from './stats'
 import { SqlSync } from './sync'
+import { SqlTenants } from './tenants'
 import { SqlTurns } from './turns'
+import { SqlUsage } from './usage'
+import { SqlWallets } from './wallets'
 
 /** The store on anything that speaks Postgres. Migrates first. */
 export async function sqlStore(
@@ -23,13 +30,13 @@ export async function sqlStore(
 ): Promise<Store> {
   await migrateDb(pool)
   const db = openDb(pool)
+  const ledger = new SqlLedger(db)
   return {
     kind,
     accounts: new SqlAccounts(db),
     keys: new SqlKeys(db),
     conversations: new SqlConversations(db),
-    // Until there is a ledger, nothing limits anybody here.
-    wallets: { of: async ({ litellmKey }) => ({ available: null, litellmKey, serverKey: true }) },
+    wallets: new SqlWallets(ledger),
     branches: new SqlBranches(db),
     messages: new SqlMessages(db),
     turns: new SqlTurns(db),
@@ -40,6 +47,12 @@ export async function sqlStore(
     search: new SqlSearch(db),
     stats: new SqlStats(db),
     sync: new SqlSync(db),
+    tenants: new SqlTenants(db),
+    people: new SqlPeople(db),
+    ledger,
+    budgets: new SqlBudgets(db),
+    usage: new SqlUsage(db),
+    outbox: new SqlOutbox(db),
     idempotency: new SqlIdempotency(db),
     async ping() {
       await pool.query('select 1')

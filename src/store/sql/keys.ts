@@ -1,8 +1,8 @@
 import { and, count, desc, eq, gt, isNull, or, sql } from 'drizzle-orm'
 import { AppError } from '../../errors'
 import type { ApiKey, KeyStore, Owner } from '../port'
-import { apiKeys, users } from '../schema'
-import { toUser } from './accounts'
+import { apiKeys, tenants, users } from '../schema'
+import { live, toUser } from './accounts'
 import { type Db, only } from './db'
 
 const { id, name, lastFour, createdAt, expiresAt, lastUsedAt } = apiKeys
@@ -32,6 +32,15 @@ export class SqlKeys implements KeyStore {
     return this.db.select(shown).from(apiKeys).where(eq(apiKeys.userId, owner.userId)).orderBy(desc(apiKeys.id))
   }
 
+  async ownerOf(tenantId: string, keyId: string) {
+    const [row] = await this.db
+      .select({ userId: apiKeys.userId })
+      .from(apiKeys)
+      .innerJoin(users, eq(users.id, apiKeys.userId))
+      .where(and(eq(apiKeys.id, keyId), eq(users.tenantId, tenantId)))
+    return row?.userId
+  }
+
   async remove(owner: Owner, keyId: string) {
     const [row] = await this.db
       .delete(apiKeys)
@@ -42,10 +51,11 @@ export class SqlKeys implements KeyStore {
 
   async findUser(hash: string, at: Date) {
     const [row] = await this.db
-      .select({ user: users, lastUsedAt })
+      .select({ user: users, keyId: id, lastUsedAt })
       .from(apiKeys)
       .innerJoin(users, eq(users.id, apiKeys.userId))
-      .where(and(eq(apiKeys.hash, hash), or(isNull(expiresAt), gt(expiresAt, at)), isNull(users.disabledAt)))
+      .innerJoin(tenants, eq(tenants.id, users.tenantId))
+      .where(and(eq(apiKeys.hash, hash), or(isNull(expiresAt), gt(expiresAt, at)), live()))
     if (!row) return undefined
     if (at.getTime() - (row.lastUsedAt?.getTime() ?? 0) > 60_000) {
       await this.db
@@ -53,6 +63,6 @@ export class SqlKeys implements KeyStore {
         .set({ lastUsedAt: sql`${at.toISOString()}` })
         .where(eq(apiKeys.hash, hash))
     }
-    return toUser(row.user)
+    return { ...toUser(row.user), keyId: row.keyId }
   }
 }

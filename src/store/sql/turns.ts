@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { storableJson } from '../../lib/text'
-import type { BeginResult, BeginTurn, Begun, FinishTurn, Kept, Owner, Piece, TurnStore } from '../port'
+import type { AmendedAnswer, BeginResult, BeginTurn, Begun, FinishTurn, Kept, Owner, Piece, TurnStore } from '../port'
 import { toTurnArgument } from '../turn-argument'
 import { type Db, violated } from './db'
 import { findRun } from './runs'
@@ -91,6 +91,17 @@ export class SqlTurns implements TurnStore {
         from runs r where r.id = ${runId} and m.id = r.message_id and m.conversation_id = r.conversation_id`)
     })
     return {}
+  }
+
+  async amend({ conversationId, messageId, usage, costNanos }: AmendedAnswer): Promise<boolean> {
+    // The conversation first, like everything that locks more than one row of it.
+    const { rows } = await this.db.execute(sql`
+      with place as (select id from conversations where id = ${conversationId} for update)
+      update messages m set usage = coalesce(m.usage, ${usage && storableJson(usage)}::jsonb),
+        cost_nanos = coalesce(m.cost_nanos, ${String(costNanos)}::bigint)
+      from place where m.conversation_id = place.id and m.id = ${messageId} and m.status <> 'streaming'
+      returning m.id`)
+    return rows.length > 0
   }
 
   async checkpoint(pieces: Piece[]): Promise<void> {

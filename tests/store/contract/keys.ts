@@ -20,9 +20,17 @@ export function keysContract(given: () => Given): void {
     const user = await given().user()
     const { hash, ...shown } = newKey()
     expect(await keys().create(user, { ...shown, hash }, LIMIT)).toEqual({ ...shown, lastUsedAt: null })
-    expect(await keys().findUser(hash, after(1))).toEqual(user)
+    expect(await keys().findUser(hash, after(1))).toEqual({ ...user, keyId: shown.id })
     expect(await keys().findUser(newId(), AT)).toBeUndefined()
     expect(await keys().list(user)).toEqual([{ ...shown, lastUsedAt: after(1) }])
+  })
+
+  test('says whose a key is, within a tenant', async () => {
+    const user = await given().user()
+    const { id } = await keys().create(user, newKey(), LIMIT)
+    const { tenantId, userId } = user
+    expect(await keys().ownerOf(tenantId, id)).toBe(userId)
+    expect([await keys().ownerOf(newId(), id), await keys().ownerOf(tenantId, newId())]).toEqual([undefined, undefined])
   })
 
   test('notes the use of a key once a minute', async () => {
@@ -41,7 +49,7 @@ export function keysContract(given: () => Given): void {
     const [ending, lasting] = [newKey({ expiresAt: after(1000) }), newKey()]
     await keys().create(user, ending, LIMIT)
     await keys().create(user, lasting, LIMIT)
-    expect(await keys().findUser(ending.hash, after(999))).toEqual(user)
+    expect(await keys().findUser(ending.hash, after(999))).toEqual({ ...user, keyId: ending.id })
     expect(await keys().findUser(ending.hash, after(1000))).toBeUndefined()
     await given().sql('update users set disabled_at = now() where id = $1', [user.userId])
     expect(await keys().findUser(lasting.hash, AT)).toBeUndefined()
@@ -72,6 +80,6 @@ export function keysContract(given: () => Given): void {
     await keys().create(owner, key, LIMIT)
     expect(await keys().list(other)).toEqual([])
     expect(await keys().remove(other, key.id)).toBeUndefined()
-    expect(await keys().findUser(key.hash, AT)).toEqual(owner)
+    expect(await keys().findUser(key.hash, AT)).toEqual({ ...owner, keyId: key.id })
   })
 }
