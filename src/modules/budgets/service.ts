@@ -1,9 +1,9 @@
 import { AppError } from '../../errors'
 import { newId, ownBudgetId } from '../../lib/ids'
 import { paged } from '../../lib/page'
-import { tenantOf } from '../../lib/scope'
+import { refuseTenantOf, tenantOf } from '../../lib/scope'
 import type { Store, User } from '../../store/port'
-import { type Ledger, refuseTenantOf } from '../ledger/service'
+import type { Ledger } from '../ledger/service'
 import { adminBudgetJson, amountOf, type BudgetsQuery, type NewBudget } from './model'
 
 /** Percent at which a budget warns unless somebody says otherwise. */

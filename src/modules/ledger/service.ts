@@ -3,7 +3,7 @@ import { accountId, derivedId } from '../../lib/ids'
 import { toUsd } from '../../lib/money'
 import { type Page, paged } from '../../lib/page'
 import { validationError } from '../../lib/problems'
-import { tenantOf } from '../../lib/scope'
+import { refuseTenantOf, tenantOf } from '../../lib/scope'
 import { otherRequest } from '../../lib/turn-options'
 import type { Owner, Store, User } from '../../store/port'
 import type { LedgerAccount } from '../../store/port-money'
@@ -145,15 +145,6 @@ export class Ledger {
     }
     return account
   }
-}
-
-/**
- * What a tenant itself may spend is between it and the owner of the installation: its administrators share it out among its
- * people. @throws AppError FORBIDDEN
- */
-export function refuseTenantOf({ role }: Pick<User, 'role'>, kind: LedgerAccount['kind']): void {
-  if (kind !== 'tenant' || role === 'owner') return
-  throw new AppError('FORBIDDEN', 'What a tenant may spend is for the owner of the installation to say')
 }
 
 const WORDS: Record<Scope, string> = { user: 'person', key: 'API key', tenant: 'tenant' }
