@@ -147,12 +147,19 @@ export class ChatServer extends Host {
 
   /** An account and its API key, once; they are in the database after that. */
   override async prepare(): Promise<void> {
-    this.#key ??= await this.#newKey()
+    this.#key ??= await this.#newKey(this.email)
   }
 
-  async #newKey(): Promise<string> {
+  /** API keys of so many new people. More than a few in an hour are refused. */
+  async people(count: number): Promise<string[]> {
+    const keys: string[] = []
+    while (keys.length < count) keys.push(await this.#newKey(`bench-${crypto.randomUUID()}@example.com`))
+    return keys
+  }
+
+  async #newKey(email: string): Promise<string> {
     const account = {
-      email: this.email,
+      email,
       password: crypto.randomUUID(),
       name: 'Bench',
     }

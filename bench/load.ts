@@ -8,9 +8,11 @@
  */
 import type { Job } from './lib/job'
 import { closed } from './modes/closed'
+import { crowd } from './modes/crowd'
 import { hold } from './modes/hold'
 import { idle } from './modes/idle'
 import { open } from './modes/open'
+import { remote } from './modes/remote'
 
 function run(job: Job): Promise<object> {
   switch (job.mode) {
@@ -18,6 +20,10 @@ function run(job: Job): Promise<object> {
       return closed(job)
     case 'open':
       return open(job)
+    case 'crowd':
+      return crowd(job)
+    case 'remote':
+      return remote(job)
     case 'hold':
       return hold(job)
     case 'idle':

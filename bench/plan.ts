@@ -52,6 +52,32 @@ export interface Plan {
   readonly usage: { readonly requests: number; readonly size: UsageSize }
   /** Requests of each kind, and answers translated. */
   readonly providers: { readonly failovers: number; readonly requests: number; readonly rounds: number }
+  /** Connections on one process, an answer of a token per second on each. */
+  readonly crowd: {
+    readonly connections: number
+    readonly openSeconds: number
+    readonly rampSeconds: number
+    readonly seconds: number
+    /** At once, for a first token. */
+    readonly waiting: number
+    readonly warmup: number
+    readonly people: number
+  }
+  readonly workers: {
+    readonly rounds: number
+    readonly seconds: number
+    readonly connections: number
+    /** Of a core, for each worker. */
+    readonly share: number
+  }
+  /** Requests of each kind in each round. */
+  readonly limiter: { readonly requests: number; readonly rounds: number }
+  readonly remote: {
+    readonly streams: number
+    readonly seconds: number
+    readonly rampSeconds: number
+    readonly tokensPerSecond: number
+  }
   readonly soak: {
     readonly first: number
     readonly all: number
@@ -112,6 +138,10 @@ export const full: Plan = {
   library: { requests: 200, size: { people: 1000, messagesEach: 100, listed: 5000, long: 10_000, exportMb: 100 } },
   usage: { requests: 100, size: { people: 1000, theirs: 800_000, mine: 200_000 } },
   providers: { failovers: 40, requests: 2000, rounds: 30 },
+  crowd: { connections: 10_000, openSeconds: 5, rampSeconds: 45, seconds: 57, waiting: 100, warmup: 200, people: 15 },
+  workers: { rounds: 3, seconds: 3, connections: 96, share: 0.25 },
+  limiter: { requests: 5000, rounds: 5 },
+  remote: { streams: 50, seconds: 10, rampSeconds: 2, tokensPerSecond: 20 },
   soak: { first: 2_000, all: 10_000, tokens: 10, concurrency: 32 },
 }
 
@@ -131,5 +161,9 @@ export const quick: Plan = {
   library: { requests: 20, size: { people: 20, messagesEach: 20, listed: 100, long: 1000, exportMb: 2 } },
   usage: { requests: 20, size: { people: 20, theirs: 8000, mine: 2000 } },
   providers: { failovers: 5, requests: 200, rounds: 5 },
+  crowd: { connections: 100, openSeconds: 0.3, rampSeconds: 1, seconds: 3, waiting: 100, warmup: 10, people: 3 },
+  workers: { rounds: 1, seconds: 0.5, connections: 32, share: 0.25 },
+  limiter: { requests: 300, rounds: 1 },
+  remote: { streams: 5, seconds: 2, rampSeconds: 0.2, tokensPerSecond: 20 },
   soak: { first: 50, all: 250, tokens: 10, concurrency: 16 },
 }

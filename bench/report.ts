@@ -8,11 +8,16 @@ import type { HoldRow } from './phases/hold'
 import type { IdleRow } from './phases/idle'
 import type { LatencyRow, Spread } from './phases/latency'
 import type { LibraryRow } from './phases/library'
+import type { LimiterRow } from './phases/limiter'
 import type { ProvidersRow } from './phases/providers'
+import type { RemoteRow } from './phases/remote'
 import type { SoakRow } from './phases/soak'
+import type { SocketsRow } from './phases/sockets'
 import type { StartRow } from './phases/start'
 import type { ThroughputRow } from './phases/throughput'
+import type { WorkersRow } from './phases/workers'
 import type { Plan } from './plan'
+import { instances } from './report-instances'
 
 export interface Results {
   readonly machine: Machine
@@ -28,6 +33,10 @@ export interface Results {
   readonly library: readonly LibraryRow[]
   readonly usage: readonly LibraryRow[]
   readonly providers: readonly ProvidersRow[]
+  readonly limiter: readonly LimiterRow[]
+  readonly remote: readonly RemoteRow[]
+  readonly workers: readonly WorkersRow[]
+  readonly sockets: readonly SocketsRow[]
   readonly soak: readonly SoakRow[]
   readonly problems: readonly string[]
   /** Measurements the time budget had no room for. */
@@ -68,6 +77,7 @@ function markdown(results: Results): string {
     library(results),
     usage(results),
     providers(results),
+    ...instances(results),
     start(results),
   ]
   return `${[intro.join('\n'), ...parts, notes('Problems', results.problems), notes('Left out for lack of time', results.leftOut)].filter((part) => part !== '').join('\n\n')}\n`

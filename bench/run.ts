@@ -1,10 +1,11 @@
 /**
  * The benchmark: this server beside a direct connection and bare proxies, in one run on one machine.
  *
- *   bun bench/run.ts [--quick] [--only stateless,pglite] [--skip soak,idle] [--out latest]
+ *   bun bench/run.ts [--quick] [--only stateless,pglite] [--phases hold,soak | --skip soak,idle] [--out latest]
  *
  * Targets: direct (always), bare, parse, stateless, pglite, postgres, two-calls, edge (brings two-calls).
- * Phases: latency, throughput, hold, idle, governed, library and usage (on Postgres), providers, soak.
+ * Phases: latency, throughput, hold, idle, governed, library, usage, workers, remote and sockets (on Postgres),
+ * limiter, providers, soak.
  * Postgres comes from BENCH_DATABASE_URL, or is a private cluster for this run. Everything talks to 127.0.0.1, every
  * child process and directory is gone afterwards. Results: bench/results/latest.md and latest.json.
  */
@@ -20,16 +21,23 @@ import { holdPhase } from './phases/hold'
 import { idlePhase } from './phases/idle'
 import { type LatencyRow, latencyPhase } from './phases/latency'
 import { libraryPhase } from './phases/library'
+import { limiterPhase } from './phases/limiter'
 import { providersPhase } from './phases/providers'
+import { remotePhase } from './phases/remote'
 import { soakPhase } from './phases/soak'
+import { socketsPhase } from './phases/sockets'
 import { startPhase } from './phases/start'
 import { throughputPhase } from './phases/throughput'
 import { usagePhase } from './phases/usage'
+import { workersPhase } from './phases/workers'
 import { full, quick } from './plan'
 import { type Results, writeReport } from './report'
 import { assemble, TARGET_NAMES, type Target, type TargetName } from './targets'
 
-const PHASES = ['latency', 'throughput', 'hold', 'idle', 'governed', 'library', 'usage', 'providers', 'soak'] as const
+const PHASES = [
+  ...(['latency', 'throughput', 'hold', 'idle', 'governed', 'library', 'usage', 'providers'] as const),
+  ...(['limiter', 'remote', 'workers', 'soak', 'sockets'] as const),
+] as const
 type Phase = (typeof PHASES)[number]
 
 /** A smoke test leaves out what needs no smoke test. */
@@ -40,7 +48,7 @@ interface Options {
   /** The name of the files with the results. */
   readonly out: string
   readonly targets: ReadonlySet<TargetName>
-  readonly skip: ReadonlySet<Phase>
+  readonly phases: ReadonlySet<Phase>
 }
 
 function options(): Options {
@@ -48,15 +56,18 @@ function options(): Options {
     options: {
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
+      phases: { type: 'string' },
       skip: { type: 'string' },
       out: { type: 'string', default: 'latest' },
     },
   })
+  const wanted = pick('phases', values.phases, PHASES) ?? PHASES
+  const unwanted = pick('skip', values.skip, PHASES) ?? []
   return {
     quick: values.quick,
     out: basename(values.out),
     targets: new Set(pick('only', values.only, TARGET_NAMES) ?? (values.quick ? QUICK_TARGETS : TARGET_NAMES)),
-    skip: new Set(pick('skip', values.skip, PHASES) ?? []),
+    phases: new Set(wanted.filter((phase) => !unwanted.includes(phase))),
   }
 }
 
@@ -69,7 +80,7 @@ function pick<T extends string>(flag: string, given: string | undefined, known: 
   })
 }
 
-async function bench({ quick: isQuick, targets: wished, skip }: Options): Promise<Results> {
+async function bench({ quick: isQuick, targets: wished, phases }: Options): Promise<Results> {
   const plan = isQuick ? quick : full
   const upstream = new Upstream('fake upstream')
   const load = new LoadProcess()
@@ -83,7 +94,7 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
   const start = await startPhase(context, hosts)
   const targets = cast.targets.filter((target) => target.direct || start.some((row) => row.host === target.host.name))
   const broad = targets.filter(({ supabase }) => supabase === undefined)
-  const run = async <T>(phase: Phase, rows: () => Promise<T[]>) => (skip.has(phase) ? [] : await rows())
+  const run = async <T>(phase: Phase, rows: () => Promise<T[]>) => (phases.has(phase) ? await rows() : [])
 
   const latency = await run('latency', () => latencies(context, targets))
   const throughput = await run('throughput', () => throughputPhase(context, broad))
@@ -94,9 +105,14 @@ async function bench({ quick: isQuick, targets: wished, skip }: Options): Promis
   const library = await run('library', () => libraryPhase(context, broad))
   const usage = await run('usage', () => usagePhase(context, broad))
   const providers = await run('providers', () => providersPhase(context))
+  const limiter = await run('limiter', () => limiterPhase(context))
+  const remote = await run('remote', () => remotePhase(context, broad))
+  const workers = await run('workers', () => workersPhase(context, broad))
   const soak = await run('soak', () => soakPhase(context, broad))
+  const sockets = await run('sockets', () => socketsPhase(context, broad))
 
-  const measured = { start, latency, throughput, hold, idle, governed, library, usage, providers, soak }
+  const single = { start, latency, throughput, hold, idle, governed, library, usage, providers, soak }
+  const measured = { ...single, limiter, remote, workers, sockets }
   const { problems, leftOut, elapsedSeconds: seconds } = context
   await Promise.all([load.stop(), upstream.stop(), cast.postgres?.stop(), cast.supabase?.stop()])
   return {

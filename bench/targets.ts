@@ -81,6 +81,12 @@ function edgeTargets(upstream: Upstream, supabase: FakeSupabase, wished: Readonl
   return [calls, { ...calls, name: 'edge', label: 'this server, Edge mode', shape: 'continued', host }]
 }
 
+/** Where the database of the run is, when there is Postgres. */
+export function postgresUrl(targets: readonly Target[]): string | undefined {
+  const host = targets.find(({ name }) => name === 'postgres')?.host
+  return host instanceof ChatServer ? host.databaseUrl : undefined
+}
+
 /** How to ask `target` for an answer of `tokens` tokens at a pace (0 = as fast as possible). */
 export function aimAt(target: Target, tokens: number, perSecond: number | 'idle'): Aim {
   const { port, key, pid } = target.host

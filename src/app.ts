@@ -34,6 +34,7 @@ import { ownTenant, tenants } from './modules/tenants'
 import { adminUsage, usage } from './modules/usage'
 import { user } from './modules/user'
 import { webhooks } from './modules/webhooks'
+import { sockets } from './modules/ws'
 import { type Auth, auth } from './plugins/auth'
 import { body } from './plugins/body'
 import { clientAddress } from './plugins/client-address'
@@ -43,18 +44,29 @@ import { type ErrorsOptions, errors } from './plugins/errors'
 import { idempotency, Repetitions, type RepetitionsOptions } from './plugins/idempotency'
 import { ids } from './plugins/ids'
 import { metrics } from './plugins/metrics'
+import { RateLimit, rateLimitAddresses, rateLimited } from './plugins/rate-limit'
 import { requestLog } from './plugins/request'
 import { securityHeaders } from './plugins/security-headers'
+import { shed } from './plugins/shed'
 import type { Services } from './wire'
 
 /** The whole server: plugins in the order in which a request meets them, then what it offers. */
 export function createApp(services: Services) {
   const { config, info } = services
-  const repetitions = new Repetitions({ keys: services.idempotency, own: OWN_KEYS })
-  const identity = idempotency(auth(services.accounts), repetitions)
-  const address = clientAddress({ trustProxy: config.server.trustProxy })
+  const repetitions = new Repetitions({ keys: services.idempotency, own: OWN_KEYS, paid: PAID })
+  const { trustProxy } = config.server
+  const limit = new RateLimit({ rates: services.rates, trustProxy, words: limitWords })
+  const identity = idempotency(rateLimited(auth(services.accounts), limit), repetitions)
+  const address = clientAddress({ trustProxy })
   return new Elysia({
     name: 'ai-chat-orchestrator',
+    websocket: {
+      maxPayloadLength: config.server.maxBodyBytes,
+      // Far above what a connection lets wait: beyond it, frames would be thrown away.
+      backpressureLimit: 64 * 1024 * 1024,
+      // Seconds; a ping goes out before it, so that no proxy takes a quiet connection for a dead one.
+      idleTimeout: 48,
+    },
     serve: {
       // The body plugin stops reading at the limit and says so; Bun's own refusal would be a bare 413.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
@@ -65,9 +77,9 @@ export function createApp(services: Services) {
     .use(requestLog({ metrics: services.metrics, onDone: services.onRequest }))
     .use(securityHeaders({ https: config.production }))
     .use(cors(corsOptions(config.server.corsOrigins)))
+    .use(rateLimitAddresses(limit, services))
     .use(body({ maxBytes: config.server.maxBodyBytes, unread: ['/v1/import/conversations'], onRead: repetitions.read }))
-    .use(ids())
-    .use(compress())
+    .use(arrival(services))
     .use(docs({ ...info, withoutKey: [WITHOUT_KEY] }))
     .use(health(services.health, info))
     .use(config.metrics.enabled ? metrics(services.metrics, config.metrics) : new Elysia())
@@ -82,7 +94,7 @@ export function createApp(services: Services) {
     .use(runs(identity, services.runs, services.approvals))
     .use(search(identity, services.search))
     .use(stats(identity, services.stats))
-    .use(sync(identity, services.sync))
+    .use(devices(identity, services))
     .use(conversations(identity, services.conversations))
     .use(batch(identity, services.batch))
     .use(exports(identity, services.exports))
@@ -95,6 +107,19 @@ export function createApp(services: Services) {
     .use(money(identity, services))
     .use(administration(identity, services))
 }
+
+/** What is done with every request that is understood. Parts like this one keep the chain of all short, for the compiler's sake. */
+const arrival = ({ shedding }: Services) =>
+  new Elysia({ name: 'arrival' })
+    .use(ids())
+    .use(shed({ ...shedding, background: BACKGROUND }))
+    .use(compress())
+
+/** What keeps somebody's devices together. */
+const devices = (identity: Auth, { sync: changes, sockets: connections, config }: Services) =>
+  new Elysia({ name: 'devices' })
+    .use(sync(identity, changes))
+    .use(sockets(connections, { origins: config.server.corsOrigins }))
 
 /** What people see of their usage and money. */
 const money = (identity: Auth, services: Services) =>
@@ -118,6 +143,15 @@ const administration = (identity: Auth, services: Services) =>
 
 /** The type that Eden clients are made from. */
 export type App = ReturnType<typeof createApp>
+
+/** What nobody waits for on a page: refused first when there is too much to do. */
+const BACKGROUND = [
+  'POST /v1/import/conversations',
+  'POST /v1/export/conversations',
+  'POST /v1/conversations/batch',
+  'DELETE /v1/conversations/batch',
+  'GET /v1/admin/usage/export',
+]
 
 /** Ends the very session that a repetition would have to come with. */
 const WITHOUT_KEY = 'POST /api/v1/auth/logout'
@@ -145,6 +179,14 @@ const OWN_KEYS: RepetitionsOptions['own'] = {
   [WITHOUT_KEY]: true,
 }
 
+/** Where models are asked for answers that nobody keeps. */
+const PAID: RepetitionsOptions['paid'] = [
+  'POST /v1/chat/completions',
+  'POST /v1/messages',
+  'POST /v1/responses',
+  'POST /v1/embeddings',
+]
+
 const has = (value: unknown, name: string): unknown =>
   typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined
 
@@ -160,6 +202,12 @@ const dialect: ErrorsOptions['dialect'] = ({ path, body: sent }, error, requestI
   }
   const openAi = OPENAI.test(path) || (path === '/v1/chat/completions' && isOpenAi(sent))
   return openAi ? { status: openAiStatus(error), body: openAiError(error, requestId) } : undefined
+}
+
+/** Whose clients look for headers of their own about what is left. */
+const limitWords = (path: string) => {
+  if (path.startsWith('/v1/messages')) return 'anthropic'
+  return OPENAI.test(path) || path === '/v1/chat/completions' ? 'openai' : undefined
 }
 
 /** Tokens travel in headers and never in cookies, so `*` lets any page talk to us but lend us nobody's session. */
@@ -187,6 +235,11 @@ const corsOptions = (origins: string[]) => ({
     'request-id',
     'etag',
     'retry-after',
+    'ratelimit',
+    'ratelimit-policy',
+    'x-ratelimit-limit-requests',
+    'x-ratelimit-remaining-requests',
+    'x-ratelimit-reset-requests',
     'idempotency-replayed',
     'x-export-id',
     'content-disposition',

@@ -1,7 +1,9 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { cores } from './lib/cores'
 import { nanosOf } from './lib/money'
+import { parseRate, type Rate } from './lib/rate'
 import { type UnknownPrice, unknownPriceOf } from './lib/unknown-price'
 import { readMcpFile } from './tools/file'
 
@@ -67,9 +69,21 @@ export function loadConfig(env: Env) {
       corsOrigins: read.list('CORS_ORIGINS', ['*']),
       /** Take the client address from `X-Real-IP` / `X-Forwarded-For`. Only behind a proxy that sets them. */
       trustProxy: read.bool('TRUST_PROXY', false),
-      /** Seconds that running answers get to finish after SIGTERM. */
+      /** Seconds between SIGTERM and the end, most of which running answers get to finish. */
       drainTimeout: read.int('DRAIN_TIMEOUT', 30, { min: 0, max: 3600 }),
+      /** Seconds of these in which answers are still begun, while load balancers hear that this server ends. */
+      drainDelay: read.int('DRAIN_DELAY', 0, { min: 0, max: 300 }),
+      /** Processes on the one port. */
+      workers: workers(),
     },
+    load: {
+      /** Answers that one process makes at once. */
+      most: read.int('MAX_CONCURRENT_ANSWERS', 2000, { min: 1, max: 1_000_000 }),
+      /** Requests that may wait for one of them to end. */
+      queue: read.int('MAX_QUEUED_ANSWERS', 200, { min: 0, max: 1_000_000 }),
+    },
+    /** What becomes of stored answers whose server died. */
+    orphanedAnswers: read.oneOf('ORPHANED_ANSWERS', ['interrupt', 'continue'], 'interrupt'),
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
     metrics: {
       enabled: read.bool('ENABLE_METRICS', true),
@@ -95,6 +109,21 @@ export function loadConfig(env: Env) {
       unknownPrice: unknownPrice(),
       /** What becomes of a stream whose reader left. */
       cancelledStreams: read.oneOf('CANCELLED_STREAMS', ['cancel', 'drain'], 'cancel'),
+    },
+    /** How often everybody may ask; what is absent is not limited. */
+    rates: {
+      /** Requests of each person. */
+      requests: rate('RATE_LIMIT_REQUESTS'),
+      /** Tokens of each person. */
+      tokens: rate('RATE_LIMIT_TOKENS'),
+      /** Answers made for one person at once; 0 is no limit. */
+      streams: read.int('RATE_LIMIT_STREAMS', 0, { min: 0, max: 1_000_000 }) || undefined,
+      /** Requests with each API key. */
+      key: rate('RATE_LIMIT_KEY'),
+      /** Requests from each address. */
+      address: rate('RATE_LIMIT_ADDRESS'),
+      /** Requests of each person to an operation, by method and path template. */
+      routes: routeRates(),
     },
     redisUrl: read.url('REDIS_URL', ['redis:', 'rediss:']),
     /** Who is told of what happens; absent when nobody is. */
@@ -159,6 +188,39 @@ export function loadConfig(env: Env) {
     if (nanos >= 0n && nanos <= 1_000_000_000_000_000n) return nanos
     read.problem(`${name} must be an amount in US dollars from 0 to 1000000`)
     return fallback
+  }
+
+  function workers(): number {
+    const auto = read.text('WORKERS')?.toLowerCase() === 'auto'
+    const count = auto ? cores() : read.int('WORKERS', 1, { min: 1, max: 256 })
+    if (count > 1 && kind !== 'postgres') {
+      read.problem('WORKERS needs DATABASE_URL: only Postgres takes several processes at once')
+    }
+    if (count > 1 && read.text('PORT') === '0') read.problem('WORKERS needs a PORT that all of them can share, not 0')
+    return count
+  }
+
+  function rate(name: string): Rate | undefined {
+    const text = read.text(name)
+    const parsed = text === undefined ? undefined : parseRate(text)
+    if (text !== undefined && !parsed)
+      read.problem(
+        `${name} must be requests or tokens a minute such as 600, or 600:100 where at most 100 may come at once, not "${text}"`,
+      )
+    return parsed
+  }
+
+  function routeRates(): Map<string, Rate> {
+    const entries = read.list('RATE_LIMIT_ROUTES', []).flatMap((entry): [string, Rate][] => {
+      const [, method = '', path = '', text = ''] = /^(\w+) +(\/\S*)=(\S+)$/.exec(entry) ?? []
+      const parsed = parseRate(text)
+      if (parsed) return [[`${method.toUpperCase()} ${path}`, parsed]]
+      read.problem(
+        `RATE_LIMIT_ROUTES must be entries such as POST /v1/embeddings=60, separated by commas, not "${entry}"`,
+      )
+      return []
+    })
+    return new Map(entries)
   }
 
   function unknownPrice(): UnknownPrice {

@@ -67,9 +67,27 @@ export class AppError extends Error {
 /** Anything thrown, as an AppError; an unforeseen failure keeps its text for the log and shows the client none of it. */
 export function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
+  if (isOutOfReach(thrown)) {
+    const message = 'What this needs is out of reach just now. Try again in a moment'
+    return new AppError('UPSTREAM_UNAVAILABLE', message, { retryAfter: 1, cause: thrown })
+  }
   return new AppError('INTERNAL_ERROR', 'Something went wrong on our side. Quote the request id if you report it.', {
     cause: thrown,
   })
+}
+
+/** The network's words, and Postgres' own for: connection lost, server stopping, too many connections. */
+const OUT_OF_REACH =
+  /^(?:ECONN(?:RESET|REFUSED|ABORTED)|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|08...|57P0[1-3]|53300)$/
+/** What the driver of Postgres says without a code; the last one when this server is about to end. */
+const LOST = /^Connection terminated|^timeout exceeded when trying to connect$|^Cannot use a pool after calling end/
+
+/** Whether a line to the database broke or could not be had: nobody's mistake, and over when the line is back. */
+function isOutOfReach(thrown: unknown): boolean {
+  let error = thrown
+  while (error instanceof Error && error.cause instanceof Error) error = error.cause
+  if (!(error instanceof Error)) return false
+  return ('code' in error && OUT_OF_REACH.test(String(error.code))) || LOST.test(error.message)
 }
 
 export interface ErrorBody {

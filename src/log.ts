@@ -15,11 +15,11 @@ const SECRET = [
   'secret',
 ]
 
-/** JSON lines on standard output. */
-export const openLog = (level: string) =>
+/** JSON lines on standard output. @param base what each line says. */
+export const openLog = (level: string, base: object | null = null) =>
   pino({
     level,
-    base: null,
+    base,
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: {
       paths: SECRET.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),

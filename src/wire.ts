@@ -1,21 +1,13 @@
 import { hkdfSync } from 'node:crypto'
-import { join } from 'node:path'
-import type Redis from 'ioredis'
 import pkg from '../package.json'
-import { type Config, ConfigError } from './config'
+import { forgetful } from './cache/changes'
+import type { Config } from './config'
 import { type AppError, ERRORS } from './errors'
 import { newId } from './lib/ids'
 import { Seal } from './lib/seal'
-import { Catalog } from './llm/catalog'
-import { configuredProviders } from './llm/configured'
-import { DEMO_MODEL, demoModel } from './llm/demo'
-import { estimated, type ToEstimate } from './llm/estimate'
-import { LiteLlmPeople } from './llm/litellm-people'
-import { ModelsFileError } from './llm/models-file-error'
-import { Rater } from './llm/rater'
-import { Router } from './llm/router'
-import { Tokenizer } from './llm/tokenizer'
-import { ToolLoop } from './llm/tool-loop'
+import { hashToken } from './lib/tokens'
+import { Lag } from './load/lag'
+import { overloaded, Places } from './load/places'
 import type { Log } from './log'
 import { AccessTokens, ExternalTokens } from './modules/accounts/access-tokens'
 import { LitellmKeys, signInWithKeys, walletsWithKeys } from './modules/accounts/litellm-keys'
@@ -28,23 +20,21 @@ import { Batch } from './modules/batch/service'
 import { Journal } from './modules/billing/journal'
 import { Billing } from './modules/billing/service'
 import { Branches } from './modules/branches/service'
-import { Budgets } from './modules/budgets/service'
 import { Chat } from './modules/chat/service'
 import { conversationJson, messageJson } from './modules/conversations/model'
 import { Conversations } from './modules/conversations/service'
 import { Embeddings } from './modules/embeddings/service'
 import { Exports } from './modules/exports/service'
+import { announcing } from './modules/feed/announced'
+import { announce, type Fact, Feed } from './modules/feed/service'
 import { Feedback } from './modules/feedback/service'
-import { type Dependency, Health } from './modules/health/service'
+import { Health, type RedisUse } from './modules/health/service'
 import { Imports } from './modules/imports/service'
 import { Keys } from './modules/keys/service'
-import { Ledger } from './modules/ledger/service'
-import { LettaUser } from './modules/letta-user/service'
 import { Messages } from './modules/messages/service'
 import { Models } from './modules/models/service'
 import { Observatory } from './modules/observatory/service'
 import { People } from './modules/people/service'
-import { PriceList } from './modules/prices/service'
 import { Responses } from './modules/responses/service'
 import { Approvals } from './modules/runs/approvals'
 import { runJson } from './modules/runs/model'
@@ -53,39 +43,60 @@ import { Search } from './modules/search/service'
 import { Stats } from './modules/stats/service'
 import { Sync } from './modules/sync/service'
 import { Tenants } from './modules/tenants/service'
-import { Usage } from './modules/usage/service'
-import { Profiles, type ProfilesDeps } from './modules/user/service'
+import { accountJson } from './modules/user/model'
 import { Sender } from './modules/webhooks/sender'
 import { Webhooks } from './modules/webhooks/service'
+import { Sockets } from './modules/ws/service'
+import { inName } from './plugins/auth'
 import { Idempotency } from './plugins/idempotency-keys'
 import { Metrics } from './plugins/metrics'
-import { MemoryRunLog } from './runs/memory'
 import { GroupedLedger } from './store/ledger-groups'
-import type { Owner, Store } from './store/port'
-import { sqlStore } from './store/sql'
+import type { Store } from './store/port'
+import { dependencies } from './wiring/dependencies'
+import { litellmPeople, openModels } from './wiring/models'
+import { moneyServices } from './wiring/money'
+import { openBetween, openCache, openRates, openRedis } from './wiring/redis'
+import { type EmbeddedOptions, openStore, writersOf } from './wiring/store'
+import { openTools } from './wiring/tools'
+
+const HOUR = 3_600_000
 
 export type Services = Awaited<ReturnType<typeof wire>>
 
-/**
- * Chooses an implementation for every port and puts the services together. The only file that does.
- * @param onFatal called when the process cannot go on: the embedded database died, and only a new process can open it.
- */
-export async function wire(config: Config, log: Log, onFatal: (error: Error) => void) {
+/** Chooses an implementation for every port, with the files of `wiring/`, and puts the services together. */
+export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
   const now = () => new Date()
   const instanceId = newId()
   const seal = new Seal(config.encryptionSecret)
   const metrics = new Metrics()
   // First: a mistake in the models file shall not cost an opened database.
-  const { models, catalog, rater, reloadModels } = await openModels(config, metrics, log)
-  const opened = await openStore(config, { log, metrics, onFatal })
+  const { models, catalog, rater, reloadModels } = await openModels(config, metrics, log).catch(async (error) => {
+    await (await opening.embedded)?.close()
+    throw error
+  })
+  const opened = await openStore(config, { log, metrics, ...opening })
   const litellmKeys = new LitellmKeys({
     proxy: litellmPeople(config),
     store: opened,
     now,
     onFault: (message, err) => log.warn({ err }, message),
   })
-  const store: Store = { ...opened, wallets: walletsWithKeys(opened.wallets, litellmKeys) }
   const redis = config.redisUrl ? await openRedis(config.redisUrl, log) : undefined
+  const cache = await openCache(redis, metrics, log)
+  models.shareLists(({ provider, baseUrl, theirs }, load) => {
+    const owner = theirs ? hashToken(theirs) : 'everybody'
+    const key = hashToken(`${provider} ${baseUrl}`)
+    return cache.get({ use: 'models', owner, key, ttlMs: HOUR, staleMs: 23 * HOUR }, load)
+  })
+  const tell = (userId: string, fact: Fact) => announce(bus, userId, fact)
+  const store: Store = announcing(
+    { ...forgetful(opened, cache), wallets: walletsWithKeys(opened.wallets, litellmKeys) },
+    tell,
+  )
+  /** What Redis is for; `/health` shows how each is done now. */
+  const redisUses: RedisUse[] = [{ name: 'cache', mode: () => cache.mode() }]
+  const { bus, runLog, ...between } = await openBetween(redis)
+  redisUses.push(...between.uses)
 
   const { signingKey, accessTokenMinutes, external } = config.auth
   const limiter = new LoginLimiter(redis)
@@ -102,6 +113,7 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
       const level = why === 'the person is in another tenant' ? 'warn' : 'debug'
       log[level](facts, `a token of the outside issuer is refused: ${why}`)
     },
+    onEnded: (userId) => tell(userId, { kind: 'session' }),
   })
   // Before anything runs in the background: a start that is refused shall leave nothing behind.
   try {
@@ -109,14 +121,20 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
       log.warn('The account of ADMIN_EMAIL is disabled. Another owner can enable it')
     }
   } catch (error) {
+    await between.close()
+    cache.close()
     redis?.disconnect()
     await opened.close()
     throw error
   }
 
+  /** Whether answers of servers that died are made again: only one database knows the answers of all of them. */
+  const continues = config.orphanedAnswers === 'continue' && store.kind === 'postgres'
   const runs = new Runs({
     store,
-    log: new MemoryRunLog(),
+    continues,
+    log: runLog,
+    bus,
     instanceId,
     now,
     onFault: (message, err) => log.error({ err }, message),
@@ -159,9 +177,16 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
   await billing.open()
 
   const tools = await openTools(config, log)
+  const places = new Places({ ...config.load, onShed: (standing) => metrics.shed(standing) })
+  const lag = new Lag()
+  metrics.watchLoad(() => ({ taken: places.taken, waiting: places.waiting }))
+  const rates = openRates(config, { redis, instanceId, metrics, log })
+  redisUses.push({ name: 'rate_limits', mode: () => (rates.mode === 'redis' ? 'redis' : 'local') })
   const chat = new Chat({
     store,
     runs,
+    places,
+    rates,
     models,
     tenants,
     billing,
@@ -169,14 +194,45 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     catalog,
     contextPolicy: config.llm.contextPolicy,
     instanceId,
+    continues,
     maxContextMessages: config.llm.maxContextMessages,
     minBalance: config.minBalance,
     now,
   })
+  runs.inherit({ room: () => places.free, goOn: (orphan) => chat.goOn(orphan) })
   const conversations = new Conversations(store, runs, now)
   const feedback = new Feedback(store, now)
   const stats = new Stats(store, now)
-  const money = moneyServices({ store, models, catalog, billing, litellmKeys, stats, log, now })
+  // Without Redis only the server of an embedded database hears of every change: it is alone.
+  const keepMs = redis || store.kind === 'pglite' ? 900_000 : 0
+  const kept = { cache, keepMs }
+  const sync = new Sync(store, { conversation: conversationJson, message: messageJson, run: runJson })
+  const feed = new Feed({
+    bus,
+    sync,
+    balance: async (owner) => (store.kind === 'edge' ? undefined : accountJson(await billing.account(owner))),
+    // Other processes that share the database may be out of the bus's reach.
+    pollMs: store.kind === 'postgres' ? 5000 : 30_000,
+    onFault: (message, err) => log.warn({ err }, message),
+  })
+  const sockets = new Sockets({
+    async identify(credential, requestId) {
+      const user = await accounts.identify(credential)
+      return user && inName(user, credential, requestId)
+    },
+    identifyAnew: (credential) => accounts.identifyAnew(credential),
+    chat,
+    runs,
+    feed,
+    bus,
+    async admit(user, operation) {
+      const { refused } = (await rates.request(user, operation)) ?? {}
+      if (refused) throw refused
+    },
+    onFault: (message, err, requestId) => log.error({ err, request_id: requestId }, message),
+  })
+  metrics.watchSockets(() => sockets.connections)
+  const money = moneyServices({ store, models, catalog, billing, litellmKeys, kept, stats, log, now })
 
   return {
     config,
@@ -217,10 +273,21 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
     ...money,
     /** Tells who wants to know. Whoever writes an event wakes it. */
     webhooks,
-    sync: new Sync(store, { conversation: conversationJson, message: messageJson, run: runJson }),
+    sync,
+    feed,
+    sockets,
     aiSdk: new AiSdk(store, chat, runs),
     responses: new Responses(store, chat, runs),
-    embeddings: new Embeddings(chat, models, billing),
+    embeddings: new Embeddings({ chat, models, billing, places, rates }),
+    places,
+    /** How often everybody may ask. */
+    rates,
+    /** When what can wait is refused. */
+    shedding: {
+      busy: () => places.waiting > 0 || lag.tooMuch,
+      refusal: overloaded,
+      onShed: () => metrics.shed('background'),
+    },
     billing,
     idempotency: new Idempotency({
       store,
@@ -229,7 +296,11 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
       now,
       onFault: (message, err) => log.error({ err }, message),
     }),
-    health: new Health(() => [...dependencies({ store, redis, models }), ...(tools?.dependencies ?? [])]),
+    redisUses,
+    health: new Health(
+      () => [...dependencies({ store, redis, redisUses, models }), ...(tools?.dependencies ?? [])],
+      redisUses,
+    ),
     info: {
       name: pkg.name,
       version: pkg.version,
@@ -242,186 +313,17 @@ export async function wire(config: Config, log: Log, onFatal: (error: Error) => 
       const level = ERRORS[error.code].log
       if (level !== 'none') log[level]({ err: error, method: request.method, request_id: requestId }, error.message)
     },
-    /** Closes what is open. Runs must have been closed before. */
-    async close() {
-      await billing.close(config.server.drainTimeout * 1000)
+    /** Closes what is open, in about `ms`. Runs must have been closed before. */
+    async close(ms = config.server.drainTimeout * 1000) {
+      lag.close()
+      await billing.close(ms)
+      await rates.close()
+      await between.close()
+      cache.close()
       redis?.disconnect()
       await tools?.close()
       await webhooks.close()
       await store.close()
     },
   }
-}
-
-/** What people and administrators see of usage and money. */
-function moneyServices({ store, models, catalog, billing, litellmKeys, stats, log, now }: MoneyDeps) {
-  const account = (owner: Owner) => billing.account(owner)
-  const profiles = new Profiles({ store, account, proxySpend: (user) => litellmKeys.spend(user), now })
-  const usage = new Usage({ store, now, onFault: (message, err) => log.error({ err }, message) })
-  const ledger = new Ledger({ store, account, now })
-  return {
-    profiles,
-    usage,
-    ledger,
-    budgets: new Budgets({ store, ledger, now }),
-    prices: new PriceList({ store, models, catalog, now }),
-    lettaUser: new LettaUser({ store, profiles, usage, stats, account, now }),
-  }
-}
-
-interface MoneyDeps {
-  store: Store
-  models: Router
-  catalog: Catalog
-  billing: Billing
-  litellmKeys: { spend: ProfilesDeps['proxySpend'] }
-  stats: Stats
-  log: Log
-  now: () => Date
-}
-
-async function openStore(
-  { store, minBalance }: Config,
-  { log, metrics, onFatal }: { log: Log; metrics: Metrics; onFatal: (error: Error) => void },
-): Promise<Store> {
-  if (store.edge) {
-    const { edgeStore } = await import('./store/edge-function')
-    const { supabase, functionUrl, timeout } = store.edge
-    return edgeStore({
-      functionUrl,
-      supabaseUrl: supabase.url,
-      anonKey: supabase.anonKey,
-      dataDir: store.dataDir,
-      timeoutMs: timeout,
-      concurrency: store.poolSize,
-      minBalance,
-      onCall: (line) => {
-        metrics.upstreamCall(line)
-        log.debug(line, 'call')
-      },
-      onWaiting: (count) => metrics.answersWaiting(count),
-      onFault: (message, err) => log.warn({ err }, message),
-    })
-  }
-  if (store.kind === 'postgres' && store.databaseUrl) {
-    const { openPostgres } = await import('./store/postgres')
-    const onError = (err: Error) => log.warn({ err }, 'a database connection broke')
-    return sqlStore(
-      'postgres',
-      openPostgres({
-        url: store.databaseUrl,
-        poolSize: store.poolSize,
-        onError,
-      }),
-    )
-  }
-  // Not loaded at all when it is not used: the embedded database is 200 MB of memory.
-  const { openPglite } = await import('./store/pglite')
-  return sqlStore('pglite', await openPglite({ dataDir: join(store.dataDir, 'postgres'), onError: onFatal }))
-}
-
-/** Imported conversations that are written at once: the embedded database has one connection, a server others to serve. */
-const writersOf = ({ store: { kind, poolSize } }: Config) =>
-  kind === 'pglite' ? 1 : Math.max(1, Math.min(4, Math.floor(poolSize / 3)))
-
-async function openRedis(url: string, log: Log): Promise<Redis> {
-  // Not loaded without one.
-  const { default: Redis } = await import('ioredis')
-  // Fail fast: a request must never wait for a Redis that is away.
-  const redis = new Redis(url, {
-    maxRetriesPerRequest: 1,
-    enableOfflineQueue: false,
-    connectTimeout: 1000,
-    commandTimeout: 500,
-  })
-  redis.on('error', (err) => log.warn({ err }, 'redis'))
-  return redis
-}
-
-async function openModels({ llm, billing }: Config, metrics: Metrics, log: Log) {
-  const { timeouts, modelsFile } = llm
-  // Not loaded without a file: the reader of YAML takes a while.
-  const { ModelsFileOnDisk } = modelsFile ? await import('./llm/models-reload') : {}
-  const file = modelsFile && ModelsFileOnDisk && new ModelsFileOnDisk({ ...modelsFile, timeouts })
-  const configured = file ? [] : configuredProviders(llm)
-  const { defaultProvider } = llm
-  if (defaultProvider && !file && !configured.some(({ name }) => name === defaultProvider)) {
-    log.warn(`DEFAULT_PROVIDER is ${defaultProvider}, which is not configured`)
-  }
-  const demo = !file && configured.length === 0
-  const tokenizer = new Tokenizer()
-  const estimate = (asked: ToEstimate) => estimated(asked, tokenizer)
-  const models: Router = new Router({
-    providers: demo ? [demoModel()] : configured,
-    defaultModel: demo ? DEMO_MODEL : llm.defaultModel,
-    observer: metrics,
-    totalMs: timeouts.total,
-    onOpen: (provider, model) => log.warn({ provider, model }, 'a model is left alone after failures'),
-    rate: (deployment, usage) => rater.rate(deployment, usage),
-    estimate,
-  })
-  const catalog: Catalog = new Catalog((provider, model) => models.listed(provider, model))
-  const { unknownPrice: policy, cancelledStreams: cancelled } = billing
-  const rater: Rater = new Rater({ catalog, estimate, policy, cancelled })
-  metrics.watchBreakers(() => models.open())
-
-  /** @throws ModelsFileError */
-  const read = () => {
-    if (!file) return
-    const { routes, listing, warnings } = file.read()
-    for (const warning of warnings) log.warn(`MODELS_FILE, ${warning}`)
-    models.use(routes, listing)
-  }
-  const reloadModels = () => {
-    try {
-      read()
-      void catalog.open(models.everybody())
-      log.info({ models: models.routed }, 'MODELS_FILE was read again')
-    } catch (err) {
-      if (!(err instanceof ModelsFileError)) throw err
-      log.error({ problems: err.problems }, 'MODELS_FILE cannot be used; the models stay as they are')
-    }
-  }
-  try {
-    read()
-  } catch (error) {
-    if (!(error instanceof ModelsFileError)) throw error
-    throw new ConfigError(error.problems.map((problem) => `MODELS_FILE: ${problem}`))
-  }
-  return { models, catalog, rater, reloadModels }
-}
-
-/** Who makes keys for people at the proxy; only where this server keeps their accounts and asks the proxy with its own key. */
-function litellmPeople({ llm, store, supabaseAuth }: Config): LiteLlmPeople | undefined {
-  const { litellm, litellmUserKeys, modelsFile } = llm
-  if (!litellm?.apiKey || !litellmUserKeys || modelsFile || supabaseAuth || store.kind === 'edge') return undefined
-  return new LiteLlmPeople({ baseUrl: litellm.baseUrl, masterKey: litellm.apiKey })
-}
-
-/** The MCP servers of MCP_FILE. Not loaded at all, and nothing is connected to, without that. */
-async function openTools({ tools }: Config, log: Log) {
-  if (!tools) return undefined
-  const { McpTools } = await import('./tools/mcp')
-  const box = new McpTools({
-    ...tools,
-    version: pkg.version,
-    log: (level, facts, message) => log[level](facts, message),
-  })
-  const { steps, result_kb } = tools.limits
-  return {
-    loop: new ToolLoop(box, { steps, resultBytes: result_kb * 1024 }),
-    dependencies: box
-      .checks()
-      .map(({ name, check }): Dependency => ({ name: `tools:${name}`, required: false, check })),
-    close: () => box.close(),
-  }
-}
-
-function dependencies({ store, redis, models }: { store: Store; redis: Redis | undefined; models: Router }) {
-  const list: Dependency[] = [
-    { name: store.kind === 'edge' ? 'edge_function' : 'database', required: true, check: () => store.ping() },
-  ]
-  if (redis) list.push({ name: 'redis', required: false, check: () => redis.ping() })
-  for (const { name, check } of models.checks()) list.push({ name: `llm:${name}`, required: false, check })
-  return list
 }

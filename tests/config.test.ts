@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Config, ConfigError, loadConfig } from '../src/config'
+import { cores } from '../src/lib/cores'
 
 const root = mkdtempSync(join(tmpdir(), 'config-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -35,7 +36,11 @@ test('starts with no settings at all', () => {
       corsOrigins: ['*'],
       trustProxy: false,
       drainTimeout: 30,
+      drainDelay: 0,
+      workers: 1,
     },
+    load: { most: 2000, queue: 200 },
+    orphanedAnswers: 'interrupt',
     logLevel: 'info',
     metrics: { enabled: true, token: undefined },
     admin: undefined,
@@ -46,6 +51,14 @@ test('starts with no settings at all', () => {
       lowAt: 1_000_000_000n,
       unknownPrice: 'refuse',
       cancelledStreams: 'cancel',
+    },
+    rates: {
+      requests: undefined,
+      tokens: undefined,
+      streams: undefined,
+      key: undefined,
+      address: undefined,
+      routes: new Map(),
     },
     redisUrl: undefined,
     webhook: undefined,
@@ -112,6 +125,21 @@ const READ: [string, string, (config: Config) => unknown, unknown][] = [
   ['UNKNOWN_PRICE', 'at:2.5', (c) => c.billing.unknownPrice, { at: 2_500_000_000n }],
   ['CANCELLED_STREAMS', 'drain', (c) => c.billing.cancelledStreams, 'drain'],
   ['ACCOUNTS', 'local', (c) => c.supabaseAuth, undefined],
+  ['RATE_LIMIT_REQUESTS', '600', (c) => c.rates.requests, { perMinute: 600, burst: 600 }],
+  ['RATE_LIMIT_TOKENS', '40000:10000', (c) => c.rates.tokens, { perMinute: 40_000, burst: 10_000 }],
+  ['RATE_LIMIT_STREAMS', '3', (c) => c.rates.streams, 3],
+  ['RATE_LIMIT_STREAMS', '0', (c) => c.rates.streams, undefined],
+  ['RATE_LIMIT_KEY', '60', (c) => c.rates.key, { perMinute: 60, burst: 60 }],
+  ['RATE_LIMIT_ADDRESS', '1000', (c) => c.rates.address, { perMinute: 1000, burst: 1000 }],
+  [
+    'RATE_LIMIT_ROUTES',
+    'post /v1/embeddings=60, GET /v1/conversations/:id=30:10',
+    (c) => [...c.rates.routes],
+    [
+      ['POST /v1/embeddings', { perMinute: 60, burst: 60 }],
+      ['GET /v1/conversations/:id', { perMinute: 30, burst: 10 }],
+    ],
+  ],
   ['REDIS_URL', 'rediss://cache:6380', (c) => c.redisUrl, 'rediss://cache:6380'],
   ['JWT_EXPIRE_MINUTES', '60', (c) => c.auth.accessTokenMinutes, 60],
   ['JWT_SECRET_KEY', SECRET, (c) => c.auth.external, { algorithm: 'HS256', secret: SECRET, tenantClaim: 'tenant_id' }],
@@ -144,6 +172,10 @@ test.each([
   ['MAX_BODY_BYTES', '10MB', 'a whole number from 1024'],
   ['MAX_IMPORT_BYTES', '200MB', 'a whole number from 1024'],
   ['TRUST_PROXY', 'maybe', 'true or false'],
+  ['RATE_LIMIT_REQUESTS', '0', 'requests or tokens a minute such as 600'],
+  ['RATE_LIMIT_TOKENS', '10:0', 'requests or tokens a minute such as 600'],
+  ['RATE_LIMIT_STREAMS', '-1', 'a whole number from 0 to 1000000'],
+  ['RATE_LIMIT_ROUTES', '/v1/embeddings=60', 'entries such as POST /v1/embeddings=60'],
   ['DRAIN_TIMEOUT', '3601', 'from 0 to 3600'],
   ['LOG_LEVEL', 'loud', 'trace, debug, info, warn'],
   ['ENABLE_METRICS', '2', 'true or false'],
@@ -322,4 +354,19 @@ test('Azure OpenAI takes its settings together or not at all', () => {
       expect.stringContaining('AZURE_OPENAI_DEPLOYMENTS together'),
     ])
   }
+})
+
+test('takes several workers on Postgres only, and with a port to share', () => {
+  const DATABASE_URL = 'postgres://db/x'
+  expect(problems({ WORKERS: '2' })).toEqual([
+    'WORKERS needs DATABASE_URL: only Postgres takes several processes at once',
+  ])
+  expect(problems({ WORKERS: '2', DATABASE_URL, PORT: '0' })).toEqual([
+    'WORKERS needs a PORT that all of them can share, not 0',
+  ])
+  expect(problems({ WORKERS: 'many', DATABASE_URL })).toEqual([
+    'WORKERS must be a whole number from 1 to 256, not "many"',
+  ])
+  expect(load({ WORKERS: '3', DATABASE_URL }).server.workers).toBe(3)
+  expect(load({ WORKERS: 'auto', DATABASE_URL }).server.workers).toBe(cores())
 })

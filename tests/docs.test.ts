@@ -119,7 +119,7 @@ const requestsOf = (blocks: Block[]): string[] =>
   blocks
     .flatMap(({ text }) => text.replaceAll('\\\n', ' ').split('\n'))
     .flatMap((line) => {
-      const [, path] = /\bcurl .*?\$BASE(\/[\w/{}$?=-]+)/.exec(line) ?? []
+      const [, path] = /\bcurl .*?\$BASE(\/[\w/{}.$?=-]+)/.exec(line) ?? []
       const [, method = / -d /.test(line) ? 'POST' : 'GET'] = / -X (\w+)/.exec(line) ?? []
       return path ? [plain(method, path)] : []
     })

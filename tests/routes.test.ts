@@ -15,13 +15,18 @@ const PUBLIC = [
   'GET /metrics',
   'GET /openapi.json',
   'GET /ready',
+  // Says what may be said; who may say it is asked by the socket.
+  'GET /v1/ws/schema.json',
   'POST /api/v1/auth/login',
   'POST /api/v1/auth/refresh',
   'POST /api/v1/auth/register',
+  // Strangers may knock: they sign in with their first message.
+  'WS /v1/ws',
+  'WS /ws',
 ]
 
 /** Pages, files, and names with slashes that have an operation of their own: the OpenAPI document leaves them out. */
-const HIDDEN = [...PUBLIC.filter((route) => /^GET \/(docs.*|openapi\.json)?$/.test(route)), 'GET /v1/models/*']
+const HIDDEN = [...PUBLIC.filter((route) => /^GET \/(docs.*|openapi\.json)?$|^WS /.test(route)), 'GET /v1/models/*']
 
 /** Browsers ask before they send; the CORS plugin answers. */
 const isPreflight = (route: string) => route.startsWith('OPTIONS ')

@@ -1,12 +1,14 @@
 /** One keep-alive connection that asks for one streamed answer at a time, and one conversation to go with it. */
 import type { Socket } from 'bun'
+import type { Answered, OnToken } from './answered'
+import type { Client } from './client'
 import type { Aim } from './job'
-import { type Answered, type OnToken, SseResponse } from './sse-response'
+import { SseResponse } from './sse-response'
 
 /** A conversation is left for a new one after so many turns, so that its history stays short. */
 const TURNS_PER_CONVERSATION = 25
 
-export class ChatClient {
+export class ChatClient implements Client {
   #socket: Socket<undefined> | undefined
   #response: SseResponse | undefined
   #settle: ((answered: Answered) => void) | undefined
@@ -27,8 +29,13 @@ export class ChatClient {
     this.#response = response
     return new Promise((resolve) => {
       this.#settle = resolve
-      this.#write(this.#request())
+      this.#write(this.request())
     })
+  }
+
+  /** Of the stored answer that is being read. */
+  get runId(): string | undefined {
+    return this.#response?.answered.runId
   }
 
   close(): void {
@@ -86,7 +93,7 @@ export class ChatClient {
     this.#settle?.(response.answered)
   }
 
-  #request(): string {
+  protected request(): string {
     const { model, key, port } = this.aim
     const chat =
       this.aim.shape === 'stateless'
@@ -102,6 +109,27 @@ export class ChatClient {
       `content-length: ${body.length}`,
       '',
       body,
+    ].join('\r\n')
+  }
+}
+
+/** Reads the stream of a run again, from its first event: another device, at another server. */
+export class RunReader extends ChatClient {
+  /** @param read the run's id. */
+  constructor(
+    aim: Aim,
+    readonly read: string,
+  ) {
+    super(aim)
+  }
+
+  protected override request(): string {
+    return [
+      `GET /v1/runs/${this.read}/stream HTTP/1.1`,
+      `host: 127.0.0.1:${this.aim.port}`,
+      'accept: text/event-stream',
+      `authorization: Bearer ${this.aim.key}`,
+      '\r\n',
     ].join('\r\n')
   }
 }

@@ -5,11 +5,13 @@ import type { Summary } from './samples'
 export interface Aim {
   readonly port: number
   readonly key: string
+  /** Of several people, who take turns: instead of the one key. */
+  readonly keys?: readonly string[]
   /**
    * `stateless` sends `messages`; `stored` sends `message` and continues a conversation, for a number of turns;
-   * `continued` does so for as long as the job lasts.
+   * `continued` does so for as long as the job lasts. `socket` is `stored` over a WebSocket.
    */
-  readonly shape: 'stateless' | 'stored' | 'continued'
+  readonly shape: 'stateless' | 'stored' | 'continued' | 'socket'
   readonly model: string
   /** Tokens a complete answer has. */
   readonly tokens: number
@@ -61,7 +63,31 @@ export interface IdleJob {
   readonly settleSeconds: number
 }
 
-export type Job = ClosedJob | OpenJob | HoldJob | IdleJob
+/** Like `hold`, with more streams than a ramp can bring: sockets are opened before the first question. */
+export interface CrowdJob extends Omit<HoldJob, 'mode'> {
+  readonly mode: 'crowd'
+  /** Connections; those beyond `streams` stay silent. */
+  readonly open: number
+  readonly openSeconds: number
+  /** Who may wait for a first token at once: a server that falls behind gets new questions later. */
+  readonly waiting: number
+  /** Short answers first, so that the code and the pools they need are not counted. */
+  readonly warmup: number
+}
+
+/** Answers that are read twice: from the server that makes them, and by their run's id from another one. */
+export interface RemoteJob {
+  readonly mode: 'remote'
+  readonly aim: Aim
+  readonly readerPort: number
+  readonly readerPid: number
+  readonly streams: number
+  readonly rampSeconds: number
+  /** How long one stream lasts when nothing is late. */
+  readonly seconds: number
+}
+
+export type Job = ClosedJob | OpenJob | HoldJob | IdleJob | CrowdJob | RemoteJob
 
 /** Memory in MB, CPU in cores (1 = one core busy all the time). Null where /proc does not exist. */
 export interface ProcessUse {
@@ -109,4 +135,29 @@ export interface IdleResult {
   readonly kbPerStream: number | null
 }
 
-export type ResultOf<J extends Job> = J extends HoldJob ? HoldResult : J extends IdleJob ? IdleResult : LoadResult
+export interface CrowdResult extends HoldResult {
+  /** Whether connections were open before the first question. */
+  readonly sockets: boolean
+  readonly open: number
+  /** MB of the watched process before any of it, and with every socket open and silent. */
+  readonly rssBeforeMb: number | null
+  readonly rssOpenMb: number | null
+}
+
+export interface RemoteResult {
+  readonly local: LoadResult
+  /** Lateness counts for tokens that the upstream wrote after the reader had asked. */
+  readonly remote: LoadResult
+}
+
+/** What each kind of job answers. */
+interface ResultsByMode {
+  closed: LoadResult
+  open: LoadResult
+  hold: HoldResult
+  idle: IdleResult
+  crowd: CrowdResult
+  remote: RemoteResult
+}
+
+export type ResultOf<J extends Job> = ResultsByMode[J['mode']]

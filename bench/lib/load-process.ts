@@ -5,7 +5,7 @@ import { otherCpus, root } from './machine'
 import { type Managed, start } from './process'
 
 /** A job ends itself; this is for a load process that hangs. */
-const LIMIT_MS = 120_000
+const LIMIT_MS = 240_000
 
 export class LoadProcess {
   readonly #managed: Managed

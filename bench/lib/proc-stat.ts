@@ -22,6 +22,12 @@ export function procSample(pid: number): ProcSample | null {
   }
 }
 
+/** Those that a process and its children ended up as: itself when it has none. */
+export function leaves(pid: number): number[] {
+  const children = childrenOf(pid)
+  return children.length === 0 ? [pid] : children.flatMap(leaves)
+}
+
 function family(pid: number): number[] {
   return [pid, ...childrenOf(pid).flatMap(family)]
 }

@@ -1,37 +1,11 @@
 /** Reads one streamed chat answer from a socket's bytes: HTTP/1.1 head, chunked body, events, tokens. */
-import { STAMP_DIGITS } from './clock'
-
-/** What an answer turned out to be. */
-export interface Answered {
-  status: number
-  tokens: number
-  conversationId: string | undefined
-  /** `finish_reason` seen. */
-  finished: boolean
-  /** How often `[DONE]` came; exactly once is right. */
-  done: number
-  /** The first error: an error event, or the body of an answer that is not 200. */
-  error: string | undefined
-  /** The server will close the connection. */
-  closes: boolean
-}
+import { type Answered, type OnToken, readChunk, unanswered } from './answered'
 
 type State = 'head' | 'size' | 'chunk' | 'chunk-end' | 'trailer' | 'length' | 'complete'
 
-/** Called for each token with the time the upstream wrote it. */
-export type OnToken = (stampUs: number) => void
-
 /** A parser for one response. Text is latin1: everything the bench reads is ASCII. */
 export class SseResponse {
-  readonly answered: Answered = {
-    status: 0,
-    tokens: 0,
-    conversationId: undefined,
-    finished: false,
-    done: 0,
-    error: undefined,
-    closes: false,
-  }
+  readonly answered: Answered = unanswered()
   #state: State = 'head'
   #text = ''
   #at = 0
@@ -124,21 +98,6 @@ export class SseResponse {
     const data = event.slice(at + 5).trimStart()
     if (data === '[DONE]') this.answered.done++
     else if (data.startsWith('{"error"')) this.answered.error ??= data.slice(0, 300)
-    else this.#chunk(data)
-  }
-
-  #chunk(data: string): void {
-    const { answered } = this
-    if (answered.tokens === 0) answered.conversationId ??= /"conversation_id":"([^"]+)"/.exec(data)?.[1]
-    const delta = data.indexOf('"delta":{')
-    if (delta < 0) return
-    if (data.indexOf('"finish_reason":"', delta) > 0) answered.finished = true
-    const content = data.indexOf('"content":"t', delta)
-    if (content < 0) return
-    // A server may join tokens into one event; each is `t`, its digits and a blank.
-    for (let t = content + 11; data.charCodeAt(t) === 116; t += STAMP_DIGITS + 2) {
-      answered.tokens++
-      this.onToken(Number(data.slice(t + 1, t + 1 + STAMP_DIGITS)))
-    }
+    else readChunk(data, this.answered, this.onToken)
   }
 }

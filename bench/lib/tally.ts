@@ -1,11 +1,10 @@
 /** Adds up what the load saw: times, tokens, and why answers were not complete. */
-
-import type { ChatClient } from './chat-client'
+import type { Answered } from './answered'
+import type { Client } from './client'
 import { nowUs } from './clock'
 import type { Aim, LoadResult, ProcessUse } from './job'
 import { type ProcSample, procSample } from './proc-stat'
 import { Samples } from './samples'
-import type { Answered } from './sse-response'
 
 export class Tally {
   readonly firstToken = new Samples()
@@ -23,7 +22,7 @@ export class Tally {
   }
 
   /** One measured request on `client`, timed from `fromUs`; `seen` gets each token's lateness and number. */
-  async ask(client: ChatClient, fromUs: number, seen?: (lateUs: number, index: number) => void): Promise<Answered> {
+  async ask(client: Client, fromUs: number, seen?: (lateUs: number, index: number) => void): Promise<Answered> {
     this.requests++
     let index = 0
     const answered = await client.ask((stampUs) => {
@@ -75,9 +74,12 @@ export class Tally {
   }
 }
 
+const UUID = /[0-9a-f]{8}-[0-9a-f-]{27}/g
+
 /** Why an answer is not complete; undefined when it is. */
 export function problemOf(answered: Answered, tokens: number): string | undefined {
-  if (answered.error !== undefined) return `${answered.status}: ${answered.error}`
+  // Without the ids of requests: ten thousand failures of one kind are one problem.
+  if (answered.error !== undefined) return `${answered.status}: ${answered.error.replace(UUID, '…')}`
   if (answered.status !== 200) return `status ${answered.status}`
   if (answered.tokens !== tokens) return `tokens: ${answered.tokens < tokens ? 'missing' : 'too many'}`
   if (!answered.finished) return 'no finish_reason'

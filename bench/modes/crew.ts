@@ -1,9 +1,11 @@
 /** The clients of one job, and the moment at which it is ended by force: no job outlives its limit. */
 import { ChatClient } from '../lib/chat-client'
+import type { Client } from '../lib/client'
 import type { Aim } from '../lib/job'
+import { SocketClient } from '../lib/socket-client'
 
 export class Crew {
-  readonly #clients: ChatClient[] = []
+  readonly #clients: Client[] = []
   readonly #limit: ReturnType<typeof setTimeout>
   #over = false
 
@@ -19,14 +21,18 @@ export class Crew {
     return this.#over
   }
 
-  hire(count = 1): ChatClient[] {
-    const hired = Array.from({ length: count }, () => new ChatClient(this.aim))
-    this.#clients.push(...hired)
-    return hired
+  hire(count = 1): Client[] {
+    return Array.from({ length: count }, () => this.enlist(this.#client(this.#clients.length)))
+  }
+
+  /** Has a client ended with the others. */
+  enlist<T extends Client>(client: T): T {
+    this.#clients.push(client)
+    return client
   }
 
   /** Every client asks `times`, unmeasured: connections open, conversations exist, code is warm. */
-  async warm(clients: readonly ChatClient[], times: number): Promise<void> {
+  async warm(clients: readonly Client[], times: number): Promise<void> {
     await Promise.all(
       clients.map(async (client) => {
         for (let i = 0; i < times && !this.#over; i++) await client.ask(() => {})
@@ -37,6 +43,12 @@ export class Crew {
   dismiss(): void {
     clearTimeout(this.#limit)
     this.#closeAll()
+  }
+
+  #client(i: number): Client {
+    const { keys, key } = this.aim
+    const aim = { ...this.aim, key: keys?.[i % keys.length] ?? key }
+    return aim.shape === 'socket' ? new SocketClient(aim) : new ChatClient(aim)
   }
 
   #closeAll(): void {

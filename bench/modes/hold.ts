@@ -1,4 +1,6 @@
+import type { Client } from '../lib/client'
 import { nowUs } from '../lib/clock'
+import { Gate } from '../lib/gate'
 import type { HoldJob, HoldResult } from '../lib/job'
 import { procSample } from '../lib/proc-stat'
 import { Samples } from '../lib/samples'
@@ -11,6 +13,18 @@ import { Crew } from './crew'
  */
 export async function hold(job: HoldJob): Promise<HoldResult> {
   const crew = new Crew(job.aim, job.rampSeconds + job.seconds * 1.5 + 5)
+  const result = await pace(job, crew.hire(job.streams))
+  crew.dismiss()
+  return result
+}
+
+/** One paced stream of each client. @param waiting how many may wait for their first token at once. */
+export async function pace(
+  job: Omit<HoldJob, 'mode'>,
+  clients: readonly Client[],
+  waiting = Number.POSITIVE_INFINITY,
+): Promise<HoldResult> {
+  const gate = new Gate(waiting)
   const tally = new Tally(job.aim)
   const thirds = [new Samples(), new Samples(), new Samples()]
   const stretch = new Samples()
@@ -19,22 +33,24 @@ export async function hold(job: HoldJob): Promise<HoldResult> {
   let peakOpen = 0
   const planned = (job.seconds * 1000 * (job.aim.tokens - 1)) / job.aim.tokens
   await Promise.all(
-    crew.hire(job.streams).map(async (client, i) => {
+    clients.map(async (client, i) => {
       await Bun.sleep((i / job.streams) * job.rampSeconds * 1000)
+      const begun = await gate.enter()
       let first = 0
       const answered = await tally.ask(client, nowUs(), (late, index) => {
         if (index === 0) {
+          begun()
           first = nowUs()
           peakOpen = Math.max(peakOpen, ++open)
         }
         thirds[Math.min(2, Math.floor((index * 3) / job.aim.tokens))]?.add(late)
       })
+      begun()
       if (first > 0) open--
       if (answered.done > 0) stretch.add((nowUs() - first) / 1000 / planned)
     }),
   )
   const result = tally.result()
-  crew.dismiss()
   return {
     ...result,
     process: result.process === null ? null : { ...result.process, ...use() },
@@ -47,7 +63,7 @@ export async function hold(job: HoldJob): Promise<HoldResult> {
 }
 
 /** CPU of the watched process while all streams are open, and the most memory seen. */
-function watch(job: HoldJob): () => { cores?: number; rssMb?: number } {
+function watch(job: Omit<HoldJob, 'mode'>): () => { cores?: number; rssMb?: number } {
   const { pid } = job.aim
   if (pid === undefined) return () => ({})
   let rssMb = 0

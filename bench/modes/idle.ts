@@ -1,6 +1,6 @@
+import type { Answered } from '../lib/answered'
 import type { IdleJob, IdleResult } from '../lib/job'
 import { procSample } from '../lib/proc-stat'
-import type { Answered } from '../lib/sse-response'
 import { problemOf, Tally } from '../lib/tally'
 import { Crew } from './crew'
 

@@ -2,7 +2,7 @@ import { GovernedServer, PlainServer } from '../governed-hosts'
 import type { ChatServer } from '../hosts'
 import type { Aim, LoadResult } from '../lib/job'
 import { median } from '../lib/samples'
-import type { Target } from '../targets'
+import { postgresUrl, type Target } from '../targets'
 import type { Context } from './context'
 
 /** What it costs that every answer is paid for: medians of interleaved rounds. */
@@ -26,9 +26,7 @@ interface Round {
 
 /** The same stateless chats of one API key to a server with books and to one without, both on Postgres. */
 export async function governedPhase(context: Context, targets: readonly Target[]): Promise<GovernedRow[]> {
-  const url = targets
-    .map(({ host }) => ('databaseUrl' in host ? (host as ChatServer).databaseUrl : undefined))
-    .find(Boolean)
+  const url = postgresUrl(targets)
   if (url === undefined) return []
   const { rounds, seconds, requests } = context.plan.governed
   const needs = 10 + rounds * 2 * (seconds + requests / 45 + 1)

@@ -10,6 +10,9 @@ export interface ChunkHeader {
   model: string
 }
 
+/** How one event is put into words for the wire. */
+export type Frame = (data: string, seq?: number, event?: 'restart') => string
+
 export const DONE = 'data: [DONE]\n\n'
 
 /**
@@ -24,6 +27,7 @@ export class ChunkWriter {
   constructor(
     private readonly header: ChunkHeader,
     private readonly usageSlot: boolean,
+    private readonly frame: Frame = sseFrame,
   ) {
     this.head = ''
     this.tail = ''
@@ -46,30 +50,30 @@ export class ChunkWriter {
 
   text(text: string, seq?: number): string {
     const choice = `0,"delta":{"content":${JSON.stringify(text)}},"logprobs":null,"finish_reason":null`
-    return sseFrame(this.head + choice + this.tail, seq)
+    return this.frame(this.head + choice + this.tail, seq)
   }
 
   delta(index: number, delta: Record<string, unknown>, options: { logprobs?: unknown; seq?: number } = {}): string {
     const logprobs = JSON.stringify(options.logprobs ?? null)
     const choice = `${index},"delta":${JSON.stringify(delta)},"logprobs":${logprobs},"finish_reason":null`
-    return sseFrame(this.head + choice + this.tail, options.seq)
+    return this.frame(this.head + choice + this.tail, options.seq)
   }
 
   /** The first chunk of a choice, with whatever else the client should learn at once. */
   role(index: number, options: { seq?: number; fields?: Record<string, unknown> } = {}): string {
     const choice = `${index},"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null`
-    return sseFrame(this.head + choice + this.closing(options.fields), options.seq)
+    return this.frame(this.head + choice + this.closing(options.fields), options.seq)
   }
 
   finish(index: number, reason: string, options: { seq?: number; fields?: Record<string, unknown> } = {}): string {
     const choice = `${index},"delta":{},"logprobs":null,"finish_reason":${JSON.stringify(reason)}`
-    return sseFrame(this.head + choice + this.closing(options.fields), options.seq)
+    return this.frame(this.head + choice + this.closing(options.fields), options.seq)
   }
 
   /** The chunk without choices that carries the usage, at the very end. */
   usage(usage: unknown): string {
     const { id, created, model } = this.header
-    return sseFrame(
+    return this.frame(
       JSON.stringify({
         id,
         object: 'chat.completion.chunk',
@@ -84,7 +88,7 @@ export class ChunkWriter {
   /** Says that all text so far is void and the answer begins anew: no choices, so that nobody takes it for text. */
   restart(seq?: number): string {
     const { id, created, model } = this.header
-    return sseFrame(
+    return this.frame(
       JSON.stringify({ id, object: 'chat.completion.chunk', created, model, choices: [], restart: true }),
       seq,
     )

@@ -8,6 +8,14 @@ const FAILED_FOR = 10_000
 /** Milliseconds a caller waits for a provider's list when there is none yet. */
 const WAIT = 5000
 
+/**
+ * Gives what was kept of a list, or has it loaded. `theirs`: the key that it is only for; absent when it is everybody's.
+ */
+export type KeepList = (
+  list: { provider: string; baseUrl: string; theirs: string | undefined },
+  load: () => Promise<ModelInfo[]>,
+) => Promise<ModelInfo[]>
+
 interface Listing {
   models: ModelInfo[]
   byId: Map<string, ModelInfo>
@@ -19,6 +27,8 @@ export class ModelLists {
   private readonly listings = new Map<Provider, Listing>()
   private readonly asking = new Map<Provider, Promise<void>>()
   private readonly failures = new Map<Provider, { error: unknown; at: number; personalKey: string | null }>()
+  /** Where servers share what they were told; who looks whether a provider lives goes past it. */
+  keep: KeepList | undefined
 
   /**
    * @param personalKey for a provider that tells only those who have a key.
@@ -52,7 +62,10 @@ export class ModelLists {
 
   /** Asks now. @throws AppError UPSTREAM_* */
   async refresh(provider: Provider, personalKey?: string | null): Promise<void> {
-    const models = await provider.models(AbortSignal.timeout(WAIT), personalKey)
+    this.told(provider, await provider.models(AbortSignal.timeout(WAIT), personalKey))
+  }
+
+  private told(provider: Provider, models: ModelInfo[]): void {
     this.listings.set(provider, { models, byId: new Map(models.map((model) => [model.id, model])), at: Date.now() })
     this.failures.delete(provider)
   }
@@ -68,7 +81,8 @@ export class ModelLists {
   private ask(provider: Provider, personalKey?: string | null): Promise<void> {
     const asking = this.asking.get(provider)
     if (asking && !provider.personalKeys) return asking
-    const asked = this.refresh(provider, personalKey)
+    const asked = this.list(provider, personalKey)
+      .then((models) => this.told(provider, models))
       .catch((error: unknown) => {
         if (toAppError(error).fault !== 'key') {
           this.failures.set(provider, { error, at: Date.now(), personalKey: personalKey ?? null })
@@ -78,5 +92,13 @@ export class ModelLists {
       .finally(() => this.asking.delete(provider))
     this.asking.set(provider, asked)
     return asked
+  }
+
+  private async list(provider: Provider, personalKey?: string | null): Promise<ModelInfo[]> {
+    const { name, baseUrl, ping } = provider
+    const load = () => provider.models(AbortSignal.timeout(WAIT), personalKey)
+    if (!this.keep || !baseUrl) return load()
+    // Only who has no key of the server's is asked with a person's.
+    return this.keep({ provider: name, baseUrl, theirs: (ping && personalKey) || undefined }, load)
   }
 }

@@ -6,7 +6,7 @@ import { Breakers } from './breakers'
 import { type EmbeddedBy, embed } from './embeddings'
 import { answer } from './failover'
 import { type ProviderKeys, payableBy } from './keys'
-import { ModelLists } from './model-lists'
+import { type KeepList, ModelLists } from './model-lists'
 import { OwnDeployments } from './own-deployments'
 import type { FailoverDeps, Plan, RoutingObserver } from './plan'
 import type { ChatModel, EmbedRequest, ModelInfo, Provider } from './port'
@@ -65,6 +65,11 @@ export class Router {
     const breakers = new Breakers({ now, onOpen })
     const budget = new RetryBudget()
     this.deps = { observer, totalMs, now, random, sleep, breakers, loads: new Loads(now), budget, rate, estimate }
+  }
+
+  /** From now on lists are asked for where servers share them. */
+  shareLists(keep: KeepList): void {
+    this.lists.keep = keep
   }
 
   /**

@@ -43,8 +43,16 @@ const AtMost = t.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }))
 
 /** How much somebody may ask for. */
 export const Limits = t.Nullable(
-  t.Object({ requests_per_minute: AtMost, tokens_per_minute: AtMost, concurrent_streams: AtMost }),
-  { description: 'Kept for a limiter of rates: nothing is limited by them yet. Replaced as a whole; null: none' },
+  t.Object({
+    requests_per_minute: AtMost,
+    requests_at_once: AtMost,
+    tokens_per_minute: AtMost,
+    concurrent_streams: AtMost,
+  }),
+  {
+    description:
+      "A person's, in place of what `RATE_LIMIT_REQUESTS`, `RATE_LIMIT_TOKENS` and `RATE_LIMIT_STREAMS` say, or a tenant's, for all its people together; what is more is refused with 429. `requests_at_once`: how many of the requests of a minute may come together; without it all. Takes effect within 5 seconds. Replaced as a whole; null, or left out: no limit of its own",
+  },
 )
 
 /** What a request for an answer may say about how it is made. */
@@ -68,6 +76,31 @@ export const sampling = {
     ),
   ),
 }
+
+export const Id = (description: string) => t.String({ format: 'uuid', description })
+
+/** The seeds' body: one message, the server keeps the conversation. */
+export const NativeChat = t.Object(
+  {
+    message: t.String({
+      minLength: 1,
+      maxLength: 32_000,
+      description: 'What the user says',
+    }),
+    conversation_id: t.Optional(t.Nullable(Id('Go on with this conversation; a new one is made without it'))),
+    parent_message_id: t.Optional(
+      t.Nullable(Id('Answer below this message instead of the end of the active branch: opens a branch')),
+    ),
+    ...sampling,
+  },
+  {
+    additionalProperties: true,
+    description:
+      'Our own shape. Streams unless `stream` is false. Any other key of the Chat Completions API is passed on.',
+    examples: [{ message: 'Hello, how are you?', stream: true, temperature: 0.7 }],
+  },
+)
+export type NativeChat = typeof NativeChat.static
 
 export const messageJson = (m: PlacedMessage) => ({
   id: m.id,

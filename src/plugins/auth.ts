@@ -32,7 +32,7 @@ export const auth = (accounts: Authenticator) =>
 export type Auth = ReturnType<typeof auth>
 
 /** Some stores ask other services in a person's name. The token is not kept with the identity, which outlives a request. */
-const inName = (user: Identity, token: string, requestId: string): Identity =>
+export const inName = (user: Identity, token: string, requestId: string): Identity =>
   user.via === 'external' ? { ...user, caller: { token, requestId } } : user
 
 /** @throws AppError BAD_REQUEST when two different ones are sent: which of them counts must not be a guess. */

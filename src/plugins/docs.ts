@@ -164,6 +164,8 @@ export const docs = ({ version, withoutKey }: DocsOptions) => {
         path: '/docs',
         specPath: '/openapi.json',
         exclude: [/^\/docs/, '/openapi.json'],
+        // An address with a dot in it may be an operation.
+        excludeStaticFile: false,
         documentation: {
           openapi: '3.0.3',
           info: {
@@ -203,4 +205,5 @@ const DESCRIPTION = `One server between chat frontends and language models.
 Successful answers are \`{ "success": true, "data": … }\`, failures \`{ "success": false, "error": { message, code, details, request_id } }\`.
 Compatible surfaces (OpenAI's under \`/v1/chat/completions\`, \`/v1/responses\`, \`/v1/embeddings\` and \`/v1/models\`, the account endpoints under \`/api/v1\`) answer in their own shapes.
 Lists are pages: \`?page=1&limit=20\`, \`limit\` at most 100. Times are ISO 8601 in UTC, ids are UUIDs.
-Every write of somebody who is signed in takes an \`Idempotency-Key\`; signing up, in and out, and trading refresh tokens do not.`
+Every write of somebody who is signed in takes an \`Idempotency-Key\`; signing up, in and out, and trading refresh tokens do not.
+Where requests are limited, \`RateLimit-Policy\` and \`RateLimit\` say how many are left, and what is refused gets 429 with \`Retry-After\`.`

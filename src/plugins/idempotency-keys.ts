@@ -39,11 +39,12 @@ export class Idempotency {
 
   /**
    * @returns a claim, to be ended; or the answer, when the request came before.
-   * @throws AppError CONFLICT while that one is being worked on, VALIDATION_ERROR when it was another.
+   * @throws AppError CONFLICT while that one is being worked on, and for ever when it was lost with its server;
+   *   VALIDATION_ERROR when it was another.
    */
   async begin(
     owner: Owner,
-    request: Pick<KeyClaim, 'key' | 'operation' | 'fingerprint'>,
+    request: Pick<KeyClaim, 'key' | 'operation' | 'fingerprint' | 'once'>,
   ): Promise<{ claim: Claim } | { answer: KeptAnswer }> {
     const { store, seal, instanceId, now } = this.deps
     const at = now()
@@ -53,6 +54,7 @@ export class Idempotency {
     if (claimed.outcome === 'claimed') return { claim: this.claimed(owner, claim) }
     if (claimed.outcome === 'other') throw otherRequest()
     if (claimed.outcome === 'running') throw running()
+    if (claimed.outcome === 'lost') throw lost()
     const body = seal.openBytes(claimed.answer.body, ...placeOf(owner, claim))
     if (!body) throw unreadable()
     return { answer: { ...claimed.answer, body } }
@@ -96,6 +98,13 @@ const running = () =>
   new AppError('CONFLICT', 'The request with this Idempotency-Key is still being worked on. Try again in a moment', {
     retryAfter: 1,
   })
+
+/** To ask the model again would be the second call that the key forbids. */
+const lost = () =>
+  new AppError(
+    'CONFLICT',
+    'The server stopped while it answered the request with this Idempotency-Key, and the answer is lost. To ask again, use a new key',
+  )
 
 /** After the server got another secret to encrypt with. To do it again would be the very thing that the key forbids. */
 const unreadable = () =>

@@ -15,6 +15,8 @@ export interface RepetitionsOptions {
   keys: Pick<Idempotency, 'begin'>
   /** Operations that look after their keys themselves, or have none; a function says of which requests that is so. */
   own: Record<string, true | ((said: Said) => boolean)>
+  /** Operations that others are paid for: what a dead server began is not done again. */
+  paid: readonly string[]
 }
 
 interface Asked {
@@ -47,7 +49,8 @@ export class Repetitions {
     const key = idempotencyKey({ 'idempotency-key': headers.get('idempotency-key') ?? '' }) ?? ''
     const { pathname, search } = new URL(url)
     const fingerprint = sha256([method, pathname, search, digest].join('\n'))
-    const begun = await this.options.keys.begin(user, { key, operation, fingerprint })
+    const once = this.options.paid.includes(operation)
+    const begun = await this.options.keys.begin(user, { key, operation, fingerprint, once })
     if ('answer' in begun) return again(begun.answer)
     this.claims.set(request, begun.claim)
     return undefined

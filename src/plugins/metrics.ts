@@ -1,5 +1,5 @@
 import { Elysia } from 'elysia'
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { AppError } from '../errors'
 import type { CallLine } from '../lib/json-client'
 import { describe } from './docs'
@@ -8,6 +8,10 @@ import { describe } from './docs'
 export class Metrics {
   readonly registry = new Registry()
   private openBreakers: () => Map<string, number> = () => new Map()
+  private openSockets = () => 0
+  private load = () => ({ taken: 0, waiting: 0 })
+  /** What the other processes on this port have counted. */
+  private others: (() => Promise<object[][]>) | undefined
   private readonly requests = this.register(
     new Counter({
       name: 'http_requests_total',
@@ -29,6 +33,13 @@ export class Metrics {
     new Gauge({
       name: 'active_streams_gauge',
       help: 'Answers being made',
+      registers: [],
+    }),
+  )
+  private readonly sockets = this.register(
+    new Gauge({
+      name: 'ws_connections_gauge',
+      help: 'WebSockets that are open',
       registers: [],
     }),
   )
@@ -89,6 +100,14 @@ export class Metrics {
       registers: [],
     }),
   )
+  private readonly limited = this.register(
+    new Counter({
+      name: 'rate_limited_total',
+      help: 'Requests refused with 429, by the limit that was reached',
+      labelNames: ['limit'],
+      registers: [],
+    }),
+  )
   private readonly refused = this.register(
     new Counter({
       name: 'llm_reservations_refused_total',
@@ -116,6 +135,29 @@ export class Metrics {
     new Gauge({
       name: 'outbox_waiting',
       help: 'Events that wait to be told, on all servers together',
+      aggregator: 'max',
+      registers: [],
+    }),
+  )
+  private readonly places = this.register(
+    new Gauge({
+      name: 'answers_in_work',
+      help: 'Answers that have one of the MAX_CONCURRENT_ANSWERS places',
+      registers: [],
+    }),
+  )
+  private readonly queue = this.register(
+    new Gauge({
+      name: 'answers_queued',
+      help: 'Requests that wait for such a place',
+      registers: [],
+    }),
+  )
+  private readonly sheds = this.register(
+    new Counter({
+      name: 'requests_shed_total',
+      help: 'Requests refused because there was too much to do, by what they were: background, metered, paid',
+      labelNames: ['standing'],
       registers: [],
     }),
   )
@@ -125,6 +167,15 @@ export class Metrics {
       help: 'Calls to services that keep data for this server, by group of endpoints and how they ended',
       labelNames: ['service', 'group', 'outcome'],
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+      registers: [],
+    }),
+  )
+
+  private readonly cacheRequests = this.register(
+    new Counter({
+      name: 'cache_requests_total',
+      help: 'Looks into the cache by use and how they ended: hit, stale, miss, away (it did not serve), foreign (it was somebody else’s)',
+      labelNames: ['use', 'outcome'],
       registers: [],
     }),
   )
@@ -142,6 +193,10 @@ export class Metrics {
     this.waiting.set(count)
   }
 
+  cacheAsked(use: string, outcome: string): void {
+    this.cacheRequests.inc({ use, outcome })
+  }
+
   webhookTried(type: string, outcome: string): void {
     this.webhooks.inc({ type, outcome })
   }
@@ -152,6 +207,10 @@ export class Metrics {
 
   settlementsWaiting(count: number): void {
     this.settlements.set(count)
+  }
+
+  rateLimited(limit: string): void {
+    this.limited.inc({ limit })
   }
 
   reservationRefused(reason: string): void {
@@ -192,10 +251,44 @@ export class Metrics {
     this.openBreakers = open
   }
 
-  /** In Prometheus's text format. */
-  text(): Promise<string> {
+  shed(standing: string): void {
+    this.sheds.inc({ standing })
+  }
+
+  /** @param load how many answers are in work, and wait for that; asked when the metrics are. */
+  watchLoad(load: () => { taken: number; waiting: number }): void {
+    this.load = load
+  }
+
+  /** @param open how many connections are open now; asked when the metrics are. */
+  watchSockets(open: () => number): void {
+    this.openSockets = open
+  }
+
+  /** @param others what the other processes on this port have counted; asked when the metrics are. */
+  addUpWith(others: () => Promise<object[][]>): void {
+    this.others = others
+  }
+
+  /** In Prometheus's text format; of all processes on this port together. */
+  async text(): Promise<string> {
+    if (!this.others) return this.look().metrics()
+    const [own, others] = await Promise.all([this.counted(), this.others()])
+    return AggregatorRegistry.aggregate([own, ...others]).metrics()
+  }
+
+  /** What this process has counted, to be added up. */
+  counted(): Promise<object[]> {
+    return this.look().getMetricsAsJSON()
+  }
+
+  private look(): Registry {
     for (const [provider, count] of this.openBreakers()) this.breakers.set({ provider }, count)
-    return this.registry.metrics()
+    const { taken, waiting } = this.load()
+    this.sockets.set(this.openSockets())
+    this.places.set(taken)
+    this.queue.set(waiting)
+    return this.registry
   }
 
   private register<T extends Counter | Gauge | Histogram>(metric: T): T {

@@ -1,5 +1,7 @@
 import { LRUCache } from 'lru-cache'
+import { gapOf, numberAt, placeAfter } from '../lib/run-parts'
 import type { RunBatch, RunEvent, RunLog, RunWriter } from './port'
+import { isTerminal } from './terminal'
 
 export interface MemoryRunLogOptions {
   /** How long a finished run can be read again, in milliseconds. */
@@ -24,7 +26,7 @@ export class MemoryRunLog implements RunLog {
   }
 
   create(runId: string): RunWriter {
-    const log = new Log(() => {
+    const log = new Log(gapOf(runId), () => {
       this.running.delete(runId)
       this.finished.set(runId, log)
     })
@@ -35,13 +37,12 @@ export class MemoryRunLog implements RunLog {
   read(runId: string, after: number): AsyncIterableIterator<RunBatch> | undefined {
     return (this.running.get(runId) ?? this.finished.get(runId))?.read(after)
   }
+
+  async close(): Promise<void> {}
 }
 
 /** Events given to a reader in one batch, so that a late reader of a long answer is fed in pieces. */
 const MAX_BATCH = 256
-
-const isTerminal = (event: RunEvent | undefined): boolean =>
-  typeof event === 'object' && (event.type === 'done' || event.type === 'error')
 
 class Log implements RunWriter {
   private readonly items: RunEvent[] = []
@@ -50,10 +51,13 @@ class Log implements RunWriter {
   /** Roughly, in bytes. */
   size = 64
 
-  constructor(private readonly onClosed: () => void) {}
+  constructor(
+    private readonly gap: number,
+    private readonly onClosed: () => void,
+  ) {}
 
   get seq(): number {
-    return this.items.length
+    return this.items.length === 0 ? 0 : numberAt(this.items.length - 1, this.gap)
   }
 
   get delivered(): number {
@@ -73,11 +77,11 @@ class Log implements RunWriter {
   }
 
   truncate(seq: number): void {
-    this.items.length = Math.max(seq, this.delivered)
+    this.items.length = placeAfter(Math.max(seq, this.delivered), this.gap)
   }
 
   events(after: number): readonly RunEvent[] {
-    return this.items.slice(after)
+    return this.items.slice(placeAfter(after, this.gap))
   }
 
   read(after: number): AsyncIterableIterator<RunBatch> {
@@ -88,10 +92,12 @@ class Log implements RunWriter {
 
   /** The batch after `after`; undefined when there is none yet. */
   take(after: number): RunBatch | undefined {
-    if (after >= this.seq) return undefined
-    const events = this.items.slice(after, after + MAX_BATCH)
-    this.taken = Math.max(this.taken, after + events.length)
-    return { seq: after + 1, events }
+    const place = placeAfter(after, this.gap)
+    if (place >= this.items.length) return undefined
+    // A batch has numbers without gaps.
+    const events = this.items.slice(place, this.gap > 0 && place === 0 ? 1 : place + MAX_BATCH)
+    this.taken = Math.max(this.taken, numberAt(place + events.length - 1, this.gap))
+    return { seq: numberAt(place, this.gap), events }
   }
 }
 

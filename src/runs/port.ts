@@ -48,7 +48,7 @@ export type RunEnded =
       fields?: SavedFields | undefined
     }
 
-/** The events of a run, numbered from 1 without gaps. A bare string is a piece of choice 0's text. */
+/** The events of a run, numbered from 1 without gaps but the one behind the first event when another process went on with it. A bare string is a piece of choice 0's text. */
 export type RunEvent = string | RunStarted | ChoiceDelta | RunRestarted | RunEnded
 
 /** Events `seq`, `seq + 1`, … as they became available together. Never empty. */
@@ -73,10 +73,28 @@ export interface RunWriter {
 
 /** Where the events of running answers are kept, and of finished ones for a while. */
 export interface RunLog {
+  /** @param runId a run, or the log of one that somebody went on with: see `lib/run-parts.ts`. So it is wherever a log is named. */
   create(runId: string): RunWriter
   /**
    * Events after `after`, those there are and those to come, up to the terminal one.
    * @returns undefined when this log does not hold the run (any more): the stored message has the answer.
    */
   read(runId: string, after: number): AsyncIterableIterator<RunBatch> | undefined
+  /** What the other processes of the installation make; absent where none can be seen. */
+  readonly shared?: SharedEvents | undefined
+  /** Gives what was written to the others, if that is a matter of moments. */
+  close(): Promise<void>
+}
+
+/**
+ * The events of any process's runs, as far as they have come. What is there is true; what is missing may come or may be lost, and
+ * only the database knows how a run ended whose last event never comes.
+ */
+export interface SharedEvents {
+  /** Some of the events that follow `after`, without a gap; undefined when they are not there (yet). @throws when nobody can say */
+  next(runId: string, after: number): Promise<RunBatch | undefined>
+  /** The number of the terminal event when that is there. @throws when nobody can say */
+  end(runId: string): Promise<number | undefined>
+  /** Calls back whenever there may be more. @returns ends it */
+  onMore(runId: string, listener: () => void): () => void
 }

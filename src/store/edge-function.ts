@@ -133,6 +133,7 @@ const ledger: LedgerStore = {
   settle: noLedger,
   void: noLedger,
   expire: noLedger,
+  note: noLedger,
   orphans: noLedger,
   limit: noLedger,
   accounts: noLedger,

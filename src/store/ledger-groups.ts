@@ -6,6 +6,7 @@ import type {
   NewLedgerAccount,
   NewReservation,
   Reserved,
+  Said,
   Settled,
   Settlement,
   Voided,
@@ -15,8 +16,8 @@ export interface GroupOptions {
   /** Milliseconds that a call waits at most for the group that is being written, and gathers others, before it is a group itself. */
   waitMs?: number
   /**
-   * Milliseconds that a settlement waits for others where one came just before it: where there are many, a few together cost the
-   * database half. Reservations do not wait, as somebody waits for a first word.
+   * Milliseconds that a settlement waits for others where they come faster than that: a few together cost the database half.
+   * Reservations do not wait, as somebody waits for a first word.
    */
   gatherMs?: number
   /** How many items are written together at most, unless one call alone has more. */
@@ -39,7 +40,7 @@ export class GroupedLedger implements LedgerStore {
 
   constructor(
     private readonly ledger: LedgerStore,
-    { waitMs = 10, gatherMs = 4, maxItems = 200, maxWrites = 2, maxWaiting = 10_000 }: GroupOptions = {},
+    { waitMs = 10, gatherMs = 8, maxItems = 200, maxWrites = 2, maxWaiting = 10_000 }: GroupOptions = {},
   ) {
     const limits = { waitMs, gatherMs: 0, maxItems, maxWrites, maxWaiting: Number.POSITIVE_INFINITY }
     this.reservations = new Group((items) => ledger.reserve(items), { ...limits, maxWaiting })
@@ -82,6 +83,10 @@ export class GroupedLedger implements LedgerStore {
     return this.ledger.extend(...terms)
   }
 
+  note(said: Said[]) {
+    return this.ledger.note(said)
+  }
+
   expire(now: Date, limit: number) {
     return this.ledger.expire(now, limit)
   }
@@ -115,17 +120,19 @@ interface Call<Item, Answer> {
   failed: (error: unknown) => void
 }
 
-/** Milliseconds between two calls below which more are likely to come. */
-const SOON = 10
+/** Milliseconds between two calls that count at most, so that a pause is over at once when many come again. */
+const PAUSE = 50
+/** How much of the time between calls is that before the last one. */
+const SHARE = 0.2
 
 /** Collects calls and writes them together, in the order in which they came. */
 class Group<Item, Answer> {
   private calls: Call<Item, Answer>[] = []
   private waiting = 0
   private writing = 0
-  /** When the last call came, and whether it came soon after the one before. */
+  /** When the last call came, and how many milliseconds there are between two as of late. */
   private last = 0
-  private many = false
+  private between = PAUSE
   /** Takes back the next write while it is planned. */
   private cancel: (() => void) | undefined
 
@@ -143,7 +150,7 @@ class Group<Item, Answer> {
     this.calls.push({ items, done: resolve, failed: reject })
     this.waiting += items.length
     const now = performance.now()
-    this.many = now - this.last < SOON
+    this.between += (Math.min(now - this.last, PAUSE) - this.between) * SHARE
     this.last = now
     this.wake()
     return promise
@@ -155,7 +162,8 @@ class Group<Item, Answer> {
     if (this.waiting >= this.limits.maxItems) return void this.flush()
     if (this.cancel) return
     const { waitMs, gatherMs } = this.limits
-    const wait = this.writing > 0 ? waitMs : this.many ? gatherMs : 0
+    // Where no other is likely to come meanwhile, waiting brings nothing.
+    const wait = this.writing > 0 ? waitMs : this.between < gatherMs ? gatherMs : 0
     if (wait > 0) {
       const timer = setTimeout(() => this.flush(), wait)
       this.cancel = () => clearTimeout(timer)

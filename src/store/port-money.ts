@@ -158,6 +158,11 @@ export interface LedgerStore {
    * charged as far as the limited account with the least left can pay; what is left of it is `uncollected`.
    */
   settle(settlements: Settlement[]): Promise<Settled[]>
+  /**
+   * Writes down how many tokens answers that are kept nowhere have said by now: should their process die, they are charged by that.
+   * Of reservations that are not open nothing is written.
+   */
+  note(said: Said[]): Promise<void>
   /** Gives everything back. */
   void(ids: string[], at: Date): Promise<Voided[]>
   /**
@@ -168,7 +173,8 @@ export interface LedgerStore {
   /**
    * Open reservations whose runs have ended for `seconds` and more, by the database's clock, and whose process is dead: a living one
    * may still be reading what its provider reports. They are to be settled with what was said. Where the run was deleted meanwhile
-   * nobody knows whether its process lives: these are found so many seconds before they expire, without a text.
+   * nobody knows whether its process lives: these are found so many seconds before they expire, without a text. So are those
+   * without a run of which something was noted.
    */
   orphans(seconds: number, limit: number): Promise<OrphanedReservation[]>
   /** Limits an account from now on, or not any more. @throws AppError CONFLICT when less than nothing is available. */
@@ -181,6 +187,12 @@ export interface LedgerStore {
   balance(accountId: string): Promise<LedgerAccount | undefined>
   /** The newest first. */
   entries(accountId: string, page: { page: number; limit: number }): Promise<{ items: LedgerEntry[]; total: number }>
+}
+
+/** About how many tokens the answer of a reservation has said. */
+export interface Said {
+  id: string
+  tokens: number
 }
 
 /** How much may be spent from an account in each period. Periods begin in UTC, weeks on Monday. */
@@ -336,6 +348,8 @@ export interface OrphanedReservation {
   usage: UsageBeginning
   /** What was said, as far as it is known. */
   text: string
+  /** Tokens that were said, where the text is kept nowhere. */
+  said: number | null
   status: 'interrupted' | 'stopped' | 'failed' | 'completed'
 }
 

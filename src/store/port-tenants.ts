@@ -49,7 +49,7 @@ export interface TenantStore {
 }
 
 /** A person, as administrators see them. */
-export interface Person extends Omit<User, 'litellmKey' | 'caller' | 'allowedModels'> {
+export interface Person extends Omit<User, 'litellmKey' | 'caller' | 'allowedModels' | 'rateLimits'> {
   /** Whatever a client keeps for them. */
   preferences: Record<string, unknown>
   /** IANA name. */

@@ -33,6 +33,8 @@ export interface User extends Owner {
   createdAt: Date | null
   /** The models that this person may use, of those their tenant may; absent: all of these. */
   allowedModels?: string[] | null
+  /** How often this person may ask, and all of their tenant together, where an administrator has said so. */
+  rateLimits?: { user: Record<string, number> | null; tenant: Record<string, number> | null }
 }
 
 export interface NewUser {
@@ -405,6 +407,8 @@ export interface BeginTurn {
   answerId: string
   /** Kept beside the answer, see `Message.metadata`. Not kept by the Edge Function. */
   metadata?: Record<string, unknown> | undefined
+  /** What another process needs to go on with it; absent when none shall. Kept by Postgres only. */
+  request?: Record<string, unknown> | undefined
   /** Used when the turn opens a new branch. */
   branchId: string
   branchName?: string | undefined
@@ -445,6 +449,8 @@ export type BeginResult =
 
 export interface FinishTurn {
   runId: string
+  /** Who made it, where another process may have gone on with it: then nothing is written. */
+  instanceId?: string | undefined
   status: Exclude<RunStatus, 'running'>
   lastSeq: number
   error: Record<string, unknown> | null
@@ -462,6 +468,8 @@ export interface Kept {
   messageId?: string
   /** It could not be saved now. It is safe on this server's disk and is saved later. */
   delayed?: true
+  /** It was not kept: others took this process for dead, and closed the answer with as much as they knew of it. That stays. */
+  closed?: true
 }
 
 export interface Run {
@@ -483,6 +491,8 @@ export interface Run {
   /** W3C trace context of the request that began it. */
   traceId: string | null
   spanId: string | null
+  /** How often another process went on with it, because the one that made it had died. */
+  continued: number
   createdAt: Date
   finishedAt: Date | null
 }
@@ -512,8 +522,20 @@ export interface TurnStore {
    * such an answer, and it is finished.
    */
   amend(answer: AmendedAnswer): Promise<boolean>
-  /** Keeps what running answers have said since the last call. All of them in one statement. */
-  checkpoint(pieces: Piece[]): Promise<void>
+  /**
+   * Keeps what running answers have said since the last call. All of them in one statement.
+   * @param instanceId keeps only what this process still makes.
+   */
+  checkpoint(pieces: Piece[], instanceId?: string): Promise<void>
+}
+
+/** What a process knows of its own runs. */
+export interface OwnRuns {
+  instanceId: string
+  /** Those that it makes, or has yet to store. */
+  making: string[]
+  /** By its own clock, as `Run.createdAt` is: it may not know yet of those that were begun later. */
+  before: Date
 }
 
 export interface RunStore {
@@ -529,10 +551,58 @@ export interface RunStore {
   /**
    * Finishes the runs of processes not heard of for `silentSeconds` as interrupted, with the text they had kept.
    * Several processes may call it at once. @returns how many.
+   * @param own has the lost runs of this process finished, too: those that were begun, and it never heard that they were.
    */
-  interruptOrphans(silentSeconds: number, at: Date): Promise<number>
+  interruptOrphans(silentSeconds: number, at: Date, own?: OwnRuns): Promise<number>
+  /**
+   * Makes this process the one that makes some of the runs of such processes: those that can be gone on with, whose owner may still
+   * ask, that nobody wants to end and that nobody went on with before. What the dead process kept back for them is settled by what
+   * they had said. Several processes may call it at once: each run is claimed once.
+   */
+  claimOrphans(claim: { instanceId: string; silentSeconds: number; most: number }): Promise<Orphan[]>
+  /** Finishes a run of this process as those of dead ones are. @returns undefined when it is not this process's any more. */
+  giveUp(id: string, instanceId: string, at: Date): Promise<GivenUp | undefined>
   /** Says that this process is gone for good. */
   leave(instanceId: string): Promise<void>
+  /**
+   * How these runs stand, whoever makes them; what is not among the results is gone. For what the server does by itself: whose
+   * they are is not asked.
+   */
+  look(ids: string[]): Promise<RunLook[]>
+  /** What other processes are writing in these conversations. Whose they are is not asked. */
+  elsewhere(conversationIds: string[], instanceId: string): Promise<RunElsewhere[]>
+  /** Asks whoever writes these to stop; the wish stays with the run. @returns those still being written, and who writes them. */
+  requestStop(ids: string[], at: Date): Promise<Pick<RunElsewhere, 'id' | 'instanceId'>[]>
+}
+
+export interface RunLook {
+  id: string
+  status: RunStatus
+  /** Somebody has asked another server to stop it. */
+  stopRequested: boolean
+  /** Who makes it, where that may be another process than began it. */
+  instanceId?: string
+  /** See `Run`. */
+  continued: number
+}
+
+/** A run that was claimed. */
+export interface Orphan extends Run {
+  /** Whose it is, as they would be signed in now. */
+  user: User
+  /** What it answers. */
+  parentId: string | null
+  /** As the turn that began it gave it. */
+  request: Record<string, unknown>
+}
+
+export interface GivenUp extends Pick<Run, 'error'> {
+  /** All that was kept of it. */
+  text: string
+}
+
+export interface RunElsewhere extends Pick<Run, 'id' | 'branchId' | 'messageId'> {
+  instanceId: string
 }
 
 /** What a person thinks of a message. */
@@ -765,6 +835,8 @@ export interface KeyClaim {
   fingerprint: string
   /** The process that works on it. */
   instanceId: string
+  /** What a dead process was working on is nobody's: it cannot be done a second time. */
+  once?: boolean | undefined
   at: Date
   /** From then on the key is as good as new. */
   expiresAt: Date
@@ -784,6 +856,8 @@ export type Claimed =
   | { outcome: 'claimed' }
   /** The same request is being worked on. */
   | { outcome: 'running' }
+  /** It was being worked on by a process that died, and was to be done `once`. */
+  | { outcome: 'lost' }
   /** The key came with another request. */
   | { outcome: 'other' }
   | { outcome: 'done'; answer: KeptAnswer }
@@ -792,7 +866,7 @@ export type Claimed =
 export interface IdempotencyStore {
   /**
    * Takes a key. Of any number of calls at once one gets it. What a process not heard of for `silentSeconds` was working
-   * on goes to the next who asks the same.
+   * on goes to the next who asks the same, unless it is to be done `once`.
    */
   claim(owner: Owner, claim: KeyClaim, silentSeconds: number): Promise<Claimed>
   /** Keeps the answer. Changes nothing when the claim is not this one any more. */

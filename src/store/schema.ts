@@ -269,6 +269,12 @@ export const runs = pgTable(
     /** W3C trace context of the request that began it. */
     traceId: text('trace_id'),
     spanId: text('span_id'),
+    /** Somebody asked another server to stop it. */
+    stopRequestedAt: instant('stop_requested_at'),
+    /** What another server needs to go on with it when this one dies; only where the policy says so. */
+    request: jsonb<Record<string, unknown>>('request'),
+    /** How often another server went on with it. */
+    continued: integer('continued').notNull().default(0),
     createdAt: instant('created_at').notNull(),
     finishedAt: instant('finished_at'),
   },

@@ -212,19 +212,6 @@ test('gives the whole text behind a restart when the events are not kept any mor
   expect(fresh.frames).toEqual(frames.slice(1))
 })
 
-test('tells a reader of another server to wait while the answer is being written', async () => {
-  const { run, rest } = await begin('slow:10:30')
-  for (const answer of [
-    await stream(run, { on: other }),
-    await other.call(`/v1/runs/${run}/stop`, { method: 'POST', token }),
-  ]) {
-    expect(answer.status).toBe(409)
-    expect((await answer.json()).error.code).toBe('CONFLICT')
-  }
-  await rest
-  expect((await readSse(await stream(run, { on: other }))).text).toEndWith('t30')
-})
-
 test('completes the answer of a client that left', async () => {
   const aborted = provider.aborted()
   const left = await app.call('/v1/chat/completions', { token, json: { model: 'slow:5:40', message: 'go' } })

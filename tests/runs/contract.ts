@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'bun:test'
+import { logOf } from '../../src/lib/run-parts'
 import type { RunBatch, RunEnded, RunEvent, RunLog } from '../../src/runs/port'
 
 export interface TestLog {
@@ -42,6 +43,26 @@ export function runLogContract(name: string, open: () => Promise<TestLog> | Test
       }
       expect(await read(log, run, 2002)).toEqual([])
       expect(await read(log, run, 5000)).toEqual([])
+    })
+
+    test('numbers what somebody says who goes on with it beyond all that was said before', async () => {
+      const log = await start()
+      const run = logOf({ id: newRun(), continued: 1 })
+      const writer = log.create(run)
+      const all: RunEvent[] = [START, { type: 'restart' }, 'a', 'b', DONE]
+      expect(all.map((event) => writer.append(event))).toEqual([1, 10_000_002, 10_000_003, 10_000_004, 10_000_005])
+      const last = writer.seq
+      expect(last).toBe(10_000_005)
+      const got = async (after: number) => Array.fromAsync(reading(log, run, after))
+      expect(await got(0)).toEqual([
+        { seq: 1, events: [START] },
+        { seq: last - 3, events: all.slice(1) },
+      ])
+      // Numbers of the log before have none of it but the beginning.
+      for (const after of [1, 57, 4_000_000])
+        expect(await got(after)).toEqual([{ seq: last - 3, events: all.slice(1) }])
+      expect(await got(last - 2)).toEqual([{ seq: last - 1, events: ['b', DONE] }])
+      expect(await got(last)).toEqual([])
     })
 
     test('gives readers what comes while they wait', async () => {

@@ -14,6 +14,7 @@ import { ledgerContract } from './contract/ledger'
 import { listingContract } from './contract/listing'
 import { messagesContract } from './contract/messages'
 import { orphansContract } from './contract/orphans'
+import { claimsContract } from './contract/orphans-claimed'
 import { outboxContract } from './contract/outbox'
 import { peopleContract } from './contract/people'
 import { runsContract } from './contract/runs'
@@ -66,6 +67,7 @@ export function storeContract(
     describe('statistics', () => statsContract(given))
     describe('sync', () => syncContract(given))
     describe('orphans', () => orphansContract(given))
+    describe('claimed orphans', () => claimsContract(given))
     describe('the ledger', () => ledgerContract(given))
     describe('budgets', () => budgetsContract(given))
     describe('usage', () => usageContract(given))

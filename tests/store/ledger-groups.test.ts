@@ -82,6 +82,19 @@ test('writes at once what comes alone', async () => {
   expect(slow.groups).toHaveLength(20)
 })
 
+test('lets settlements wait for each other where they come fast, and reservations never', async () => {
+  const { slow, ledger } = grouped(false, { gatherMs: 40 })
+  // A crowd says how fast they come.
+  await atOnce(20, () => ledger.settle([settlement()]))
+  await atOnce(20, () => ledger.reserve([reservation()]))
+  const before = performance.now()
+  const waiting = ledger.settle([settlement()])
+  await ledger.reserve([reservation()])
+  expect(performance.now() - before).toBeLessThan(30)
+  await Promise.all([waiting, ledger.settle([settlement()])])
+  expect(slow.groups).toEqual([20, 20, 1, 2])
+})
+
 test('waits for company while another group is being written, and not for long', async () => {
   const { slow, ledger } = grouped(true)
   const first = ledger.reserve([reservation()])

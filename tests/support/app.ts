@@ -44,8 +44,10 @@ export async function testApp(env: Record<string, string> = {}): Promise<TestApp
     LOG_LEVEL: 'silent',
     ...env,
   })
-  const services = await wire(config, openLog(config.logLevel), (error) => {
-    throw error
+  const services = await wire(config, openLog(config.logLevel), {
+    onFatal(error) {
+      throw error
+    },
   })
   const app = createApp(services)
 

@@ -42,6 +42,7 @@ export class FakeBooks implements Pick<LedgerStore, 'open' | 'credit' | 'reserve
   accounts = async () => ({ items: [], total: 0 })
   entries = async () => ({ items: [], total: 0 })
   limit = async () => undefined
+  note = async () => {}
   orphans = async () => []
   expire = async () => 0
 }

@@ -91,7 +91,11 @@ interface Call {
 }
 
 /** A request to it, over the network. */
-export const call = ({ base }: Child, path: string, { token, json, headers, method, signal }: Call = {}) =>
+export const call = (
+  { base }: Pick<Child, 'base'>,
+  path: string,
+  { token, json, headers, method, signal }: Call = {},
+) =>
   fetch(base + path, {
     method: method ?? (json === undefined ? 'GET' : 'POST'),
     headers: {

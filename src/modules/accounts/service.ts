@@ -30,6 +30,8 @@ export interface AccountsDeps {
   now: () => Date
   /** Told why a good token of the outside issuer lets nobody in: whoever brings it never learns. */
   onRefused?: (reason: RefusedToken) => void
+  /** Told when credentials of a person may have ended, or their rights changed: connections that stay should look. */
+  onEnded?: (userId: string) => void
 }
 
 export interface RefusedToken {
@@ -119,25 +121,33 @@ export class Accounts implements SignIn {
     if (claims) await store.accounts.revokeSession(claims.sessionId, now())
     const other = refreshToken && (await store.accounts.revokeByRefresh(hashToken(refreshToken), now()))
     this.forgetSessions([claims?.sessionId, other])
+    if (claims) this.deps.onEnded?.(claims.userId)
   }
 
   async identify(credential: string): Promise<Identity | undefined> {
+    return this.believed.get(hashToken(credential)) ?? this.identifyAnew(credential)
+  }
+
+  /** The same, whatever is believed: for connections that stay, which ask every few seconds. */
+  async identifyAnew(credential: string): Promise<Identity | undefined> {
     const key = hashToken(credential)
-    const known = this.believed.get(key)
-    if (known) return known
     const identity = await this.lookUp(credential, key)
     if (identity) this.believed.set(key, identity)
+    else this.believed.delete(key)
     return identity
   }
 
   /** Forgets a credential at once, e.g. an API key that was just deleted. */
   forget(credentialHash: string): void {
+    const userId = this.believed.get(credentialHash)?.userId
     this.believed.delete(credentialHash)
+    if (userId) this.deps.onEnded?.(userId)
   }
 
   /** Forgets what is believed of a person, e.g. their role, at once. */
   forgetUser(userId: string): void {
     this.forgetWhere((identity) => identity.userId === userId)
+    this.deps.onEnded?.(userId)
   }
 
   /** The same for everybody of a tenant. */

@@ -37,10 +37,7 @@ export class AiSdk {
     return { answer, messageId: last?.role === 'assistant' ? last.id : undefined }
   }
 
-  /**
-   * The answer that is being written in a chat, from its first event; undefined when there is none.
-   * @throws AppError CONFLICT when another server writes it.
-   */
+  /** The answer that is being written in a chat, from its first event; undefined when there is none. */
   async resume(user: User, chatId: string): Promise<UiAnswer | undefined> {
     const [run] = await this.active(user, await this.conversationId(user, chatId))
     if (!run) return undefined

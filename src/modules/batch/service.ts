@@ -72,9 +72,9 @@ export class Batch {
   private async removeAll(owner: Owner, ids: string[]): Promise<number> {
     const { runs, store, now } = this.deps
     // Answers still being written would otherwise be paid for and have nowhere to go; and again those begun in between.
-    await Promise.all(ids.map((id) => runs.stopIn(id)))
+    await runs.stopIn(ids)
     const gone = await store.bulk.remove(owner, ids, now())
-    await Promise.all(ids.map((id) => runs.stopIn(id)))
+    await runs.stopIn(ids)
     return gone.length
   }
 }

@@ -24,6 +24,8 @@ export class Count {
   asking = true
   /** What is known to have been used. */
   spent: UsageEvent | undefined
+  /** About how many tokens were given out, as a fraction. */
+  said = 0
   /** Pictures or sound were given out: only their provider can say what they took. */
   uncounted = false
   private finishes: Finish[] = []
@@ -57,6 +59,7 @@ export class Count {
       this.firstTokenMs ??= this.ms
       const asksAgain = typeof event === 'object' && this.note(event)
       const tokens = this.tally.add(event)
+      this.said += tokens
       // Before somebody is asked again, not when they have been.
       return (asksAgain && this.askedAgain()) || (this.deps.allowance?.spend(tokens) ?? false)
     }
@@ -152,6 +155,7 @@ export class Count {
   /** What earlier parts said is said again. */
   private onRestart(): void {
     this.earlier = ''
+    this.said = 0
     this.step = 0
     this.finishes = []
     this.tally.reset()

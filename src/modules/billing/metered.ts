@@ -1,7 +1,7 @@
 import { AppError } from '../../errors'
 import type { ChatEvent, ChatModel, ChatRequest, UsageEvent } from '../../llm/port'
 import type { Rater } from '../../llm/rater'
-import type { UsageStatus } from '../../store/port-money'
+import type { Said, UsageStatus } from '../../store/port-money'
 import type { Asked } from './admission'
 import { Allowance, type AllowanceDeps } from './allowance'
 import type { Held } from './amounts'
@@ -29,6 +29,8 @@ export interface Unsettled {
   stop: () => void
   /** Sees to it that its money is not given back before it is settled. */
   hold: () => Promise<void>
+  /** What it has said, when that is kept nowhere and has grown since it was last asked. */
+  said: () => Said | undefined
 }
 
 export interface Metering {
@@ -76,6 +78,8 @@ export class MeteredAnswer {
   private settled = false
   /** It is read to the end without a reader. */
   private draining = false
+  /** Tokens that were last told to have been said. */
+  private noted: number | undefined
   private readonly over = Promise.withResolvers<void>()
 
   constructor(
@@ -147,8 +151,16 @@ export class MeteredAnswer {
     const keep = new Keep(held.id, this.deps)
     const begun = { held, keep, allowance, source, count: new Count({ asked, held, allowance, rater }) }
     const stop = () => this.stop(begun)
-    this.deps.watch(this.over.promise, { stop, hold: async () => void ((await keep.ends()) && stop()) })
+    const hold = async () => void ((await keep.ends()) && stop())
+    this.deps.watch(this.over.promise, { stop, hold, said: () => this.said(begun) })
     return begun
+  }
+
+  private said({ held, count }: Begun): Said | undefined {
+    const tokens = Math.ceil(count.said)
+    if (held.usage.runId || !count.served || tokens === this.noted) return undefined
+    this.noted = tokens
+    return { id: held.id, tokens }
   }
 
   /** How the answer ends for the caller. */

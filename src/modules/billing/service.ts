@@ -32,6 +32,8 @@ export interface BillingDeps extends Omit<AdmissionDeps, 'rater' | 'ledger' | 'l
   onFault: SettlerDeps['onFault']
 }
 
+/** Milliseconds between two notes of what answers have said that are kept nowhere. */
+const NOTE_EVERY = 1000
 /** Milliseconds that a reservation outlives what it is for. */
 const SPARE = 300_000
 
@@ -40,6 +42,8 @@ export class Billing {
   private readonly books: Books | undefined
   /** Answers that are not settled yet. */
   private readonly unsettled = new Map<Promise<void>, Unsettled>()
+  private notes: ReturnType<typeof setInterval> | undefined
+  private noting = false
 
   constructor(private readonly deps: BillingDeps) {
     this.books = deps.ledger && booksOf({ ...deps, hold: () => this.hold() }, deps.ledger)
@@ -49,6 +53,8 @@ export class Billing {
   async open(): Promise<void> {
     await this.books?.settler.open()
     this.books?.sweeper.start()
+    this.notes = setInterval(() => void this.note(), NOTE_EVERY)
+    this.notes.unref()
   }
 
   /** Settles what dead processes left open, now. It is done every few seconds anyway. */
@@ -96,6 +102,7 @@ export class Billing {
   /** Waits for answers that are still read and for what is to be written, at most `ms`; ends the rest. */
   async close(ms: number): Promise<void> {
     this.books?.sweeper.stop()
+    clearInterval(this.notes)
     const patience = new Promise((resolve) => setTimeout(resolve, ms).unref())
     await Promise.race([Promise.all(this.unsettled.keys()), patience])
     for (const { stop } of this.unsettled.values()) stop()
@@ -142,6 +149,17 @@ export class Billing {
       if (!(await answers.amend({ conversationId, messageId, usage, costNanos }))) throw new Error('Not finished yet')
     }
     await retry(amend, { attempts: 6, baseMs: 50 }).catch(() => {})
+  }
+
+  /** A turn that comes while the last one is still going is left out. */
+  private async note(): Promise<void> {
+    if (!this.books || this.noting) return
+    const said = [...this.unsettled.values()].map((answer) => answer.said()).filter((one) => one !== undefined)
+    if (said.length === 0) return
+    this.noting = true
+    const failed = (error: unknown) => this.deps.onFault('Could not note what answers have said', error)
+    await this.books.ledger.note(said).catch(failed)
+    this.noting = false
   }
 
   private async hold(): Promise<void> {

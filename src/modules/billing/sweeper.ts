@@ -83,11 +83,11 @@ export class Sweeper {
     }
   }
 
-  private async settlement({ id, usage: begun, text }: OrphanedReservation): Promise<Swept> {
+  private async settlement({ id, usage: begun, text, said }: OrphanedReservation): Promise<Swept> {
     const { rater, tenants, lowAt, eventOf, now } = this.deps
     const { promptNanos, outputRate, ...beginning } = begun
     const [completionTokens, { marginBp }] = await Promise.all([
-      rater.count(text, begun.model),
+      said ?? rater.count(text, begun.model),
       tenants(begun.tenantId),
     ])
     const costNanos = promptNanos + millionths(BigInt(completionTokens) * outputRate)

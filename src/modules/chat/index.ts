@@ -116,6 +116,8 @@ const COMPLETIONS = `Two APIs at one address.
 
 **With \`messages\`** (the OpenAI Chat Completions API): nothing is stored and the answer ends when the client leaves, unless a conversation is named by \`conversation_id\` or \`X-Conversation-Id\`. Then new messages are added to what is stored, and a whole history (one with answers in it) is laid over the stored path: what differs becomes a branch. Errors have OpenAI's shape and statuses. When an answer has to begin anew, because its provider broke off, the stream ends with an error; after \`X-Stream-Restart: allow\` a chunk with \`"restart": true\` and no choices says so instead, and the whole text follows.
 
-\`Idempotency-Key\`: the same key with the same body answers with what the first request made; a stored answer also while it is still being written.`
+\`Idempotency-Key\`: the same key with the same body answers with what the first request made; a stored answer also while it is still being written.
+
+The same over a WebSocket, many conversations over one connection: \`/v1/ws\`, with the frames of \`GET /v1/ws/schema.json\`.`
 
 const REGENERATE = `Makes a sibling of an answer, on a new branch, and makes that the active one. Answers with one JSON object that names \`conversation_id\`, \`branch_id\` and \`message_id\`; streams when \`stream\` is \`true\` or the request accepts \`text/event-stream\`.`

@@ -3,34 +3,9 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { t } from 'elysia'
 import { AppError } from '../../errors'
 import { validationError } from '../../lib/problems'
-import { sampling } from '../shapes'
+import { Id, NativeChat, sampling } from '../shapes'
 
-export { completionExample, streamExample } from '../shapes'
-
-const Id = (description: string) => t.String({ format: 'uuid', description })
-
-/** The seeds' body: one message, the server keeps the conversation. */
-export const NativeChat = t.Object(
-  {
-    message: t.String({
-      minLength: 1,
-      maxLength: 32_000,
-      description: 'What the user says',
-    }),
-    conversation_id: t.Optional(t.Nullable(Id('Go on with this conversation; a new one is made without it'))),
-    parent_message_id: t.Optional(
-      t.Nullable(Id('Answer below this message instead of the end of the active branch: opens a branch')),
-    ),
-    ...sampling,
-  },
-  {
-    additionalProperties: true,
-    description:
-      'Our own shape. Streams unless `stream` is false. Any other key of the Chat Completions API is passed on.',
-    examples: [{ message: 'Hello, how are you?', stream: true, temperature: 0.7 }],
-  },
-)
-export type NativeChat = typeof NativeChat.static
+export { completionExample, NativeChat, streamExample } from '../shapes'
 
 const Message = t.Object(
   {

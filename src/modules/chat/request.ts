@@ -1,4 +1,5 @@
 import { settled } from '../../lib/steps'
+import { estimateRequest } from '../../lib/token-estimate'
 import { toChatMessages } from '../../lib/tree'
 import type { ChatMessage, ChatModel, ChatRequest } from '../../llm/port'
 import type { Asker } from '../../llm/router'
@@ -43,7 +44,7 @@ export function toRequest(asker: Asker, { model, messages, body }: Asked): ChatR
  * @param decisions about calls whose results are about to come.
  */
 export function contextOf(
-  { systemPrompt, context }: Begun,
+  { systemPrompt, context }: Pick<Begun, 'systemPrompt' | 'context'>,
   { instructions = [], sent, decisions = [] }: NewInContext,
 ): ChatMessage[] {
   const system: ChatMessage[] = systemPrompt ? [{ role: 'system', content: systemPrompt }] : []
@@ -53,7 +54,7 @@ export function contextOf(
 }
 
 interface NewInContext {
-  instructions?: ChatMessage[]
+  instructions?: ChatMessage[] | undefined
   sent: ChatMessage[]
   decisions?: Decision[] | undefined
 }
@@ -66,3 +67,14 @@ const says = ({ role, content, tool_calls, reasoning_details }: ChatMessage): bo
 export const failing = (error: unknown): ChatModel => ({
   stream: () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }) }),
 })
+
+/** Tokens of an answer that are expected, unless fewer are asked for. */
+const EXPECTED_ANSWER = 1024
+
+/** What an answer is expected to take, before anybody has counted: what is sent with the request, and an answer of some length. */
+export const tokensOf = (messages: ChatMessage[], { max_completion_tokens, max_tokens, n, tools }: Params): number => {
+  const limit = max_completion_tokens ?? max_tokens
+  // What is no such number is the provider's to refuse: here it must not make the sum less than what is asked.
+  const answer = typeof limit === 'number' && limit > 0 ? Math.min(limit, EXPECTED_ANSWER) : EXPECTED_ANSWER
+  return estimateRequest({ messages, tools }) + answer * Math.max(1, Number(n ?? 1) || 1)
+}

@@ -30,7 +30,7 @@ export const health = (health: Health, info: Info) =>
         detail: describe({
           summary: 'Is everything well?',
           description:
-            'Each dependency with its latency. `degraded`: something optional is away, or a model at a provider is left alone after failures. 503 and `failed`: something needed is.',
+            'Each dependency with its latency. `degraded`: something optional is away, or a model at a provider is left alone after failures. `redis`: how each thing that Redis is for is done now: `redis`, or `local`, by each server for itself. 503 and `failed`: something needed is.',
           tag,
           open: true,
           example: {
@@ -39,6 +39,7 @@ export const health = (health: Health, info: Info) =>
               database: { status: 'ok', latency_ms: 0.4 },
               'llm:demo': { status: 'ok', latency_ms: 0.1 },
             },
+            redis: { cache: 'redis' },
             version: info.version,
             uptime_s: 42,
           },
@@ -47,11 +48,15 @@ export const health = (health: Health, info: Info) =>
     )
     .get(
       '/ready',
-      async ({ status }) => ((await health.ready()) ? { status: 'ready' } : status(503, { status: 'not ready' })),
+      async ({ status }) =>
+        (await health.ready())
+          ? { status: 'ready' }
+          : status(503, { status: health.draining ? 'draining' : 'not ready' }),
       {
         detail: describe({
           summary: 'May traffic come here?',
-          description: '503 while a needed dependency is away and while the server drains before a stop.',
+          description:
+            '503 while a needed dependency is away (`not ready`) and, from the first moment on, while the server drains before a stop (`draining`). How much there is to do has no say.',
           tag,
           open: true,
           example: { status: 'ready' },

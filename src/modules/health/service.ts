@@ -16,6 +16,13 @@ export interface Checked {
   message?: string
 }
 
+/** Something that is done with Redis where there is one. */
+export interface RedisUse {
+  name: string
+  /** `local`: each server does it for itself, for want of Redis or while Redis does not serve. */
+  mode: () => 'redis' | 'local'
+}
+
 /** Milliseconds a dependency has to answer. */
 const PATIENCE = 2000
 /** Milliseconds a result is good for: `/health` is public, and must not be a way to load what it looks at. */
@@ -26,17 +33,27 @@ export class Health {
   draining = false
   private last: { at: number; result: Promise<Record<string, Checked>> } | undefined
 
-  /** @param dependencies asked each time: a reload may bring others. */
-  constructor(private readonly dependencies: () => Dependency[]) {}
+  /**
+   * @param dependencies asked each time: a reload may bring others.
+   * @param redisUses asked each time.
+   */
+  constructor(
+    private readonly dependencies: () => Dependency[],
+    private readonly redisUses: readonly RedisUse[] = [],
+  ) {}
 
-  /** Every dependency with its latency; `failed` when a required one is away, `degraded` when another is. */
+  /**
+   * Every dependency with its latency, and how each thing that Redis is for is done now; `failed` when a required dependency is
+   * away, `degraded` when another is.
+   */
   async report() {
     const dependencies = this.dependencies()
     const checks = await this.checks(dependencies)
     const weak = dependencies.filter(({ name }) => checks[name]?.status !== 'ok')
     const failed = weak.some(({ name, required }) => required && checks[name]?.status === 'failed')
     const status = failed ? 'failed' : weak.length > 0 ? 'degraded' : 'ok'
-    return { status, checks } as const
+    const redis = Object.fromEntries(this.redisUses.map(({ name, mode }) => [name, mode()]))
+    return { status, checks, redis } as const
   }
 
   async ready(): Promise<boolean> {

@@ -46,6 +46,8 @@ export const runs = (auth: Auth, runs: Runs, approvals: Approvals) =>
       params: RunId,
       detail: describe({
         summary: 'One answer',
+        description:
+          '`continued` says how often another server went on with it, because the one that made it was lost: 0, or 1 where the operator wants that.',
         tag,
         example: ok(runExample),
         errors: ['NOT_FOUND'],
@@ -61,10 +63,10 @@ export const runs = (auth: Auth, runs: Runs, approvals: Approvals) =>
         detail: describe({
           summary: 'Read an answer from where I left it',
           description:
-            'The events after `Last-Event-ID` (or `?after=`), those there are and those to come, numbered as in the first stream: nothing is missing and nothing comes twice. When the events are not kept any more, `event: restart` says to drop what there is, and the whole text follows.',
+            'The events after `Last-Event-ID` (or `?after=`), those there are and those to come, numbered as in the first stream: nothing is missing and nothing comes twice. Any server gives them, whichever makes the answer; one that cannot see them as they come waits for the end. When the events are not kept any more, `event: restart` says to drop what there is, and the whole text follows.',
           tag,
           stream: 'id: 3\\ndata: {"object":"chat.completion.chunk",…}\\n\\ndata: [DONE]\\n\\n',
-          errors: ['NOT_FOUND', 'CONFLICT'],
+          errors: ['NOT_FOUND'],
         }),
       },
     )
@@ -72,10 +74,11 @@ export const runs = (auth: Auth, runs: Runs, approvals: Approvals) =>
       params: RunId,
       detail: describe({
         summary: 'Stop an answer',
-        description: 'What was delivered is kept. Also before the first word; stopping twice changes nothing.',
+        description:
+          'What was delivered is kept. Also before the first word, and on any server; stopping twice changes nothing. When the server that makes the answer does not end it within five seconds, e.g. because it is gone, the run is shown as it is, `running`, and is closed later.',
         tag,
         example: ok({ ...runExample, status: 'stopped' }),
-        errors: ['NOT_FOUND', 'CONFLICT'],
+        errors: ['NOT_FOUND'],
       }),
     })
     .post(

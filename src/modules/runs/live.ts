@@ -14,12 +14,16 @@ export interface StartRun extends Pick<Run, 'id' | 'conversationId' | 'branchId'
   fields?: Record<string, unknown> | undefined
   /** The request that began it, as errors quote it. */
   requestId: string | null
+  /** How often another process went on with it; absent for one that begins. */
+  continued?: number | undefined
 }
 
 export interface LiveRun extends StartRun {
   writer: RunWriter
   abort: AbortController
   outcome: Outcome
+  /** The last event that it began with, before anything was said. */
+  opened: number
   /** The last event that is in a checkpoint. */
   kept: number
   characters: number
@@ -59,6 +63,10 @@ export function take(run: LiveRun, event: ChatEvent): void {
 
 /** Whether this is what the answer took. */
 export const isBill = (event: ChatEvent): boolean => typeof event === 'object' && event.type === 'usage'
+
+/** Whether it was made again for nothing: it failed, or this process ends, before the first word. */
+export const isVain = ({ continued = 0, characters, outcome }: LiveRun): boolean =>
+  continued > 0 && characters === 0 && (outcome.error !== undefined || outcome.stopped === 'server')
 
 /** What a run has said since its last checkpoint; only what follows a restart counts. */
 export function pieceOf({ id, writer, kept }: LiveRun): Piece {

@@ -69,6 +69,7 @@ export const runJson = (run: Run) => ({
   latency_ms: run.latencyMs,
   trace_id: run.traceId,
   span_id: run.spanId,
+  continued: run.continued,
   created_at: run.createdAt.toISOString(),
   finished_at: run.finishedAt?.toISOString() ?? null,
 })
@@ -87,6 +88,7 @@ export const runExample = {
   latency_ms: 840,
   trace_id: '4bf92f3577b34da6a3ce929d0e0e4736',
   span_id: '00f067aa0ba902b7',
+  continued: 0,
   created_at: '2026-11-21T10:00:00.000Z',
   finished_at: '2026-11-21T10:00:01.000Z',
 } satisfies ReturnType<typeof runJson>

@@ -3,7 +3,7 @@ import { Accumulator } from '../../lib/accumulate'
 import { costOf } from '../../lib/cost'
 import { toUsd } from '../../lib/money'
 import type { ServedBy, UsageEvent } from '../../llm/port'
-import type { RunEnded, RunEvent } from '../../runs/port'
+import type { RunEnded, RunWriter } from '../../runs/port'
 import type { FinishTurn, MessageStatus } from '../../store/port'
 
 /** How an answer went, as far as it got. */
@@ -20,13 +20,14 @@ export interface Outcome {
   stopped: 'user' | 'server' | undefined
 }
 
-interface Facts {
-  runId: string
+interface Ending {
+  id: string
   /** All that was said; what comes before a restart does not count. */
-  events: readonly RunEvent[]
-  /** Milliseconds from the beginning to the end. */
-  latencyMs: number
-  at: Date
+  writer: Pick<RunWriter, 'events' | 'seq'>
+  outcome: Outcome
+  /** `performance.now()` at the beginning. */
+  begun: number
+  continued?: number | undefined
 }
 
 const STATUS: Record<'error' | 'user' | 'server' | 'done', { run: FinishTurn['status']; message: MessageStatus }> = {
@@ -37,9 +38,9 @@ const STATUS: Record<'error' | 'user' | 'server' | 'done', { run: FinishTurn['st
 }
 
 /** What is stored of it. */
-export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, latencyMs, at }: Facts): FinishTurn {
+export function toFinish({ id, writer, outcome, begun, continued = 0 }: Ending, ended: RunEnded, at: Date): FinishTurn {
   const whole = new Accumulator()
-  for (const event of events) {
+  for (const event of writer.events(0)) {
     if (typeof event === 'string' || event.type === 'delta' || event.type === 'restart') whole.add(event)
   }
   const { role, content, ...extra } = whole.choices()[0]?.message ?? {}
@@ -47,10 +48,10 @@ export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, lat
   const provider = servedBy?.provider ?? outcome.error?.provider ?? null
   const status = STATUS[outcome.error ? 'error' : (outcome.stopped ?? 'done')]
   return {
-    runId,
+    runId: id,
     status: status.run,
     // The terminal event comes next.
-    lastSeq: events.length + 1,
+    lastSeq: writer.seq + 1,
     error: ended.type === 'error' ? { ...ended.error } : null,
     answer: {
       content: typeof content === 'string' ? content : '',
@@ -60,11 +61,16 @@ export function toFinish(outcome: Outcome, ended: RunEnded, { runId, events, lat
       usage: outcome.bill?.usage ?? null,
       costNanos: outcome.bill?.costNanos ?? null,
     },
-    ...(servedBy?.variant === undefined ? {} : { metadata: { variant: servedBy.variant } }),
-    timing: { provider, firstTokenMs, latencyMs },
+    metadata: metadataOf(servedBy?.variant, continued),
+    timing: { provider, firstTokenMs, latencyMs: Math.round(performance.now() - begun) },
     at,
   }
 }
+
+const metadataOf = (variant: string | undefined, continued: number) =>
+  variant === undefined && continued === 0
+    ? undefined
+    : { ...(variant === undefined ? {} : { variant }), ...(continued === 0 ? {} : { continued }) }
 
 /** What the readers are told last. @param requestId the request that began the run, as errors quote it. */
 export function toEnded(outcome: Outcome, requestId: string | null): RunEnded {
@@ -83,4 +89,7 @@ export function toEnded(outcome: Outcome, requestId: string | null): RunEnded {
 
 /** Why an answer ends that this process will not finish. */
 export const restarting = () =>
-  new AppError('UPSTREAM_UNAVAILABLE', 'The server is restarting; what was said so far is saved')
+  new AppError('UPSTREAM_UNAVAILABLE', 'The server is restarting; what was said so far is saved', {
+    retryAfter: 2,
+    details: { reason: 'server_draining', resumable: true },
+  })

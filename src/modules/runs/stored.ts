@@ -15,22 +15,41 @@ export interface Stored {
   record: UsageRecord | undefined
 }
 
-/** Its events made of that: how it began, the whole text at once, how it ended. */
-export function storedEvents({ run, message, record }: Stored): AsyncIterableIterator<RunBatch> {
-  const events: RunEvent[] = [{ type: 'start', fields: startFields(run) }]
+/**
+ * Its events made of that: how it began, the whole text at once, how it ended. The first has its own number; the last ones have the
+ * last numbers, so that a reader who has some of them gets the right rest, also from whoever has the true events.
+ */
+export async function* storedEvents(stored: Stored): AsyncGenerator<RunBatch> {
+  const { start, rest } = eventsOf(stored)
+  yield { seq: 1, events: [start] }
+  yield { seq: Math.max(2, stored.run.lastSeq - rest.length + 1), events: rest }
+}
+
+/** The same for a reader in the middle of the true events, who has those up to `at` and gets no more of them. */
+export function storedAfter(at: number, stored: Stored): RunBatch[] {
+  const { start, rest } = eventsOf(stored)
+  const { lastSeq } = stored.run
+  const whole = { seq: Math.max(2, lastSeq - rest.length + 1), events: rest }
+  if (at === 0) return [{ seq: 1, events: [start] }, whole]
+  if (at === 1) return [whole]
+  // Numbers beyond the end: whoever comes back with one of them has none of the true events.
+  return [{ seq: Math.max(at, lastSeq) + 1, events: [{ type: 'restart' }, ...rest] }]
+}
+
+function eventsOf({ run, message, record }: Stored): { start: RunEvent; rest: RunEvent[] } {
   const { steps, content, extra } = takenApart(message.content, message.extra)
   const end = content || Object.keys(extra).length > 0 ? [{ content, ...extra }] : []
-  for (const delta of [...stepDeltas(steps), ...end]) events.push({ type: 'delta', index: 0, delta })
-  events.push(storedEnd({ run, message, record }))
-  return once({ seq: Math.max(1, run.lastSeq - events.length + 1), events })
+  const deltas = [...stepDeltas(steps), ...end].map((delta): RunEvent => ({ type: 'delta', index: 0, delta }))
+  return { start: { type: 'start', fields: startFields(run) }, rest: [...deltas, storedEnd({ run, message, record })] }
 }
 
 /** What a client needs to find the answer again. */
-export const startFields = (run: Pick<Run, 'id' | 'conversationId' | 'branchId' | 'messageId'>) => ({
+export const startFields = (run: Pick<Run, 'id' | 'conversationId' | 'branchId' | 'messageId' | 'continued'>) => ({
   conversation_id: run.conversationId,
   branch_id: run.branchId,
   message_id: run.messageId,
   run_id: run.id,
+  ...(run.continued > 0 ? { continued: run.continued } : {}),
 })
 
 /** What it learns last: what waits for a decision, and what saving the answer told. */
@@ -44,17 +63,14 @@ export function endFields(extra: Message['extra'], { messageId, delayed }: Kept 
 }
 
 /** For a reader that has everything already. */
-export const noEvents = (): AsyncIterableIterator<RunBatch> => once(undefined)
+export async function* noEvents(): AsyncGenerator<RunBatch> {}
+
+export const storedError = (error: Run['error']): RunEnded => {
+  return { type: 'error', error: { details: null, request_id: null, ...error } as unknown as ErrorBody }
+}
 
 function storedEnd({ run, message, record }: Stored): RunEnded {
-  if (run.error) {
-    const error = {
-      details: null,
-      request_id: null,
-      ...run.error,
-    } as unknown as ErrorBody
-    return { type: 'error', error }
-  }
+  if (run.error) return storedError(run.error)
   return {
     type: 'done',
     finishReason: message.finishReason ?? 'stop',
@@ -63,8 +79,4 @@ function storedEnd({ run, message, record }: Stored): RunEnded {
     ...(record && message.costNanos !== null ? { cost: recordedCost(record) } : {}),
     fields: endFields(message.extra),
   }
-}
-
-async function* once(batch: RunBatch | undefined): AsyncGenerator<RunBatch> {
-  if (batch) yield batch
 }

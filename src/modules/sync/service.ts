@@ -26,6 +26,14 @@ export class Sync<C, M extends { siblings: unknown }, R> {
     return this.json(anew, true)
   }
 
+  /** A cursor for whoever only wants to hear of what is coming. */
+  async now(owner: Owner): Promise<string> {
+    const changes = await this.store.sync.changes(owner, { cursor: undefined, limit: 1 })
+    if (changes === 'reset') throw new Error('The store refused a reading without a cursor')
+    const { next } = changes.cursor
+    return writeCursor({ from: next, next, after: null })
+  }
+
   private json({ deletions, conversations, messages, runs, cursor, more }: Changes, reset: boolean) {
     return {
       deletions: deletions.map(deletionJson),

@@ -82,7 +82,8 @@ export class Tenants {
     const tenant = await store.tenants.update(id, patchOf(change, now()), now())
     if (!tenant) throw noTenant()
     this.known.delete(id)
-    if (change.disabled !== undefined) accounts.forgetTenant(id)
+    // What is believed of its people says whether they get in, and how often they may ask.
+    if (change.disabled !== undefined || change.limits !== undefined) accounts.forgetTenant(id)
     return tenantJson(tenant)
   }
 

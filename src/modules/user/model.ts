@@ -29,7 +29,8 @@ export const ProfilePatch = t.Object(
 )
 export type ProfilePatch = typeof ProfilePatch.static
 
-export type Profile = User & Pick<Person, 'preferences' | 'timeZone'>
+export type Profile = Pick<User, 'userId' | 'email' | 'name' | 'role' | 'tenantId' | 'createdAt'> &
+  Pick<Person, 'preferences' | 'timeZone'>
 
 export const profileJson = (p: Profile) => ({
   id: p.userId,

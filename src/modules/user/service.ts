@@ -1,3 +1,4 @@
+import type { Cache } from '../../cache/port'
 import { AppError } from '../../errors'
 import { accountId } from '../../lib/ids'
 import { toUsd } from '../../lib/money'
@@ -21,15 +22,25 @@ export interface ProfilesDeps {
   account: (owner: Owner) => Promise<LedgerAccount>
   /** Never fails; undefined where nobody knows. */
   proxySpend: (user: User) => Promise<ProxySpend | undefined>
+  cache: Pick<Cache, 'get'>
+  /** Milliseconds for which profiles and balances are kept, 15 minutes at most; zero where nobody would hear of a change. */
+  keepMs: number
   now: () => Date
 }
+
+/** Milliseconds that are a whole part of every day, wherever it begins. */
+const QUARTER = 900_000
 
 /** What people see of themselves. */
 export class Profiles {
   constructor(private readonly deps: ProfilesDeps) {}
 
   async get(user: User) {
-    return profileJson(await this.profile(user))
+    const { store, cache, keepMs } = this.deps
+    // Profiles are Supabase's there: what its token says is what is known.
+    if (store.kind === 'edge') return profileJson({ ...user, preferences: {}, timeZone: null })
+    const wanted = { use: 'profile', owner: user.userId, key: user.tenantId, ttlMs: keepMs } as const
+    return cache.get(wanted, async () => profileJson(await this.profile(user)))
   }
 
   /** Name, preferences and time zone; nothing else of a body gets this far. */
@@ -47,10 +58,15 @@ export class Profiles {
 
   /** What I have, what I spent, and what I may still spend. */
   async balance(user: Identity) {
+    const { store, cache, keepMs, now } = this.deps
+    // What the proxy says changes there, and is remembered for a minute by who asks it.
     const litellm = await this.spentAtProxy(user)
-    if (this.deps.store.kind === 'edge') return { ...(await this.walletJson(user)), litellm }
-    const [account, spent, budgets] = await Promise.all([this.deps.account(user), this.spent(user), this.budgets(user)])
-    return { ...accountJson(account), ...spent, budgets: budgets.map(budgetJson), litellm }
+    if (store.kind === 'edge') return { ...(await this.walletJson(user)), litellm }
+    // Another day, week or month begins with a quarter of an hour: what is kept is not said of another one.
+    const quarter = Math.floor(now().getTime() / QUARTER)
+    const key = [user.tenantId, user.keyId ?? '', quarter].join(':')
+    const wanted = { use: 'balance', owner: user.userId, key, ttlMs: keepMs } as const
+    return { ...(await cache.get(wanted, () => this.balanceJson(user))), litellm }
   }
 
   /** Everything that came to a person's account, or went from it; the newest first. */
@@ -66,9 +82,12 @@ export class Profiles {
     return paged(shown, page, total)
   }
 
+  private async balanceJson(user: Identity) {
+    const [account, spent, budgets] = await Promise.all([this.deps.account(user), this.spent(user), this.budgets(user)])
+    return { ...accountJson(account), ...spent, budgets: budgets.map(budgetJson) }
+  }
+
   private async profile(user: User) {
-    // Profiles are Supabase's there: what its token says is what is known.
-    if (this.deps.store.kind === 'edge') return { ...user, preferences: {}, timeZone: null }
     const person = await this.deps.store.people.find(user.tenantId, user.userId)
     if (!person) throw new AppError('NOT_FOUND', 'There is no such person')
     return { ...user, ...person }

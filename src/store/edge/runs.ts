@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Owner, Run, RunStore } from '../port'
+import type { Owner, Run, RunLook, RunStore } from '../port'
 
 /** Finished runs that can still be found, and for how many milliseconds. */
 const KEEP = 10_000
@@ -58,6 +58,23 @@ export class EdgeRuns implements RunStore {
   async leave(): Promise<void> {}
   async interruptOrphans(): Promise<number> {
     return 0
+  }
+  async claimOrphans() {
+    return []
+  }
+  async giveUp() {
+    return undefined
+  }
+  async elsewhere() {
+    return []
+  }
+  async requestStop() {
+    return []
+  }
+
+  async look(ids: string[]): Promise<RunLook[]> {
+    const known = ids.map((id) => this.running.get(id) ?? this.finished.get(id))
+    return known.flatMap((run) => (run ? [{ id: run.id, status: run.status, stopRequested: false, continued: 0 }] : []))
   }
 }
 

@@ -186,7 +186,14 @@ export class EdgeTurns implements TurnStore {
 
 /** How long answers took, and for which trace, is not kept here. */
 const NO_FACTS = { provider: null, firstTokenMs: null, latencyMs: null, traceId: null, spanId: null }
-const NEW_RUN = { status: 'running', lastSeq: 0, error: null, finishedAt: null, ...NO_FACTS } as const
+const NEW_RUN = {
+  status: 'running',
+  lastSeq: 0,
+  error: null,
+  continued: 0,
+  finishedAt: null,
+  ...NO_FACTS,
+} as const
 
 /** What functions of any age can keep: one message of text below a message there is, or an answer made again. */
 const isPlain = ({ conversation, messages }: BeginTurn): boolean =>

@@ -4,7 +4,8 @@ import type { AccountStore, NewUser, Role, Rotation, User } from '../port'
 import { refreshTokens, sessions, tenants, users } from '../schema'
 import { type Db, only, orConflict } from './db'
 
-export const toUser = (row: typeof users.$inferSelect): User => ({
+/** @param tenantLimits what the statement found with the person: whoever asks needs both. */
+export const toUser = (row: typeof users.$inferSelect, tenantLimits: Record<string, number> | null = null): User => ({
   tenantId: row.tenantId,
   userId: row.id,
   email: row.email,
@@ -13,6 +14,7 @@ export const toUser = (row: typeof users.$inferSelect): User => ({
   litellmKey: row.litellmKey,
   createdAt: row.createdAt,
   ...(row.allowedModels ? { allowedModels: row.allowedModels } : {}),
+  ...(row.limits || tenantLimits ? { rateLimits: { user: row.limits, tenant: tenantLimits } } : {}),
 })
 
 /** A person, and a tenant, that nobody has disabled. For statements that join both. */
@@ -43,11 +45,11 @@ export class SqlAccounts implements AccountStore {
           .values(toRow({ ...user, id }))
           .onConflictDoNothing()
       const [found] = await this.db
-        .select({ user: users, closed: tenants.disabledAt })
+        .select({ user: users, closed: tenants.disabledAt, limits: tenants.limits })
         .from(users)
         .innerJoin(tenants, eq(tenants.id, users.tenantId))
         .where(and(eq(users.issuer, user.issuer ?? ''), eq(users.subject, user.subject ?? '')))
-      if (found) return found.user.disabledAt || found.closed ? undefined : toUser(found.user)
+      if (found) return found.user.disabledAt || found.closed ? undefined : toUser(found.user, found.limits)
     }
     throw new Error('An outside identity could not be stored')
   }
@@ -83,12 +85,12 @@ export class SqlAccounts implements AccountStore {
 
   async findBySession(sessionId: string, at: Date) {
     const [row] = await this.db
-      .select({ user: users })
+      .select({ user: users, limits: tenants.limits })
       .from(sessions)
       .innerJoin(users, eq(users.id, sessions.userId))
       .innerJoin(tenants, eq(tenants.id, users.tenantId))
       .where(and(eq(sessions.id, sessionId), isNull(sessions.revokedAt), gt(sessions.expiresAt, at), live()))
-    return row && toUser(row.user)
+    return row && toUser(row.user, row.limits)
   }
 
   rotate(hash: string, nextHash: string, at: Date, graceMs: number): Promise<Rotation> {

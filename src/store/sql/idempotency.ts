@@ -5,7 +5,7 @@ import { idempotencyKeys, instances } from '../schema'
 import type { Db } from './db'
 
 type Found = Record<string, unknown> & {
-  state: 'claimed' | 'running' | 'done'
+  state: 'claimed' | 'running' | 'lost' | 'done'
   fingerprint: string
   status: number
   headers: Record<string, string>
@@ -17,6 +17,9 @@ export class SqlIdempotency implements IdempotencyStore {
 
   async claim(owner: Owner, claim: KeyClaim, silentSeconds: number): Promise<Claimed> {
     const at = sql`${claim.at.toISOString()}::timestamptz`
+    const dead = sql`k.state = 'running' and not exists (
+      select 1 from ${instances} i
+      where i.id = k.instance_id and i.heartbeat_at > now() - make_interval(secs => ${silentSeconds}))`
     const { rows } = await this.db.execute<Found>(sql`
       with claimed as (
         insert into ${idempotencyKeys} as k
@@ -27,16 +30,14 @@ export class SqlIdempotency implements IdempotencyStore {
           operation = excluded.operation, fingerprint = excluded.fingerprint, instance_id = excluded.instance_id,
           state = 'running', status = null, headers = null, body = null,
           created_at = excluded.created_at, expires_at = excluded.expires_at
-        where k.expires_at <= excluded.created_at or (
-          k.state = 'running' and k.fingerprint = excluded.fingerprint and not exists (
-            select 1 from ${instances} i
-            where i.id = k.instance_id and i.heartbeat_at > now() - make_interval(secs => ${silentSeconds})))
+        where k.expires_at <= excluded.created_at
+          or (${!claim.once} and k.fingerprint = excluded.fingerprint and ${dead})
         returning key
       )
       select 'claimed' as state, null as fingerprint, null::int as status, null::jsonb as headers, null::bytea as body
       from claimed
       union all
-      select state, fingerprint, status, headers, body from ${idempotencyKeys}
+      select case when ${dead} then 'lost' else state end, fingerprint, status, headers, body from ${idempotencyKeys} k
       where tenant_id = ${owner.tenantId} and user_id = ${owner.userId} and key = ${claim.key}
         and expires_at > ${at} and not exists (select 1 from claimed)`)
     return toClaimed(rows[0], claim)
@@ -79,7 +80,7 @@ function toClaimed(found: Found | undefined, { fingerprint }: KeyClaim): Claimed
   if (!found) return { outcome: 'running' }
   if (found.state === 'claimed') return { outcome: 'claimed' }
   if (found.fingerprint !== fingerprint) return { outcome: 'other' }
-  if (found.state === 'running') return { outcome: 'running' }
+  if (found.state !== 'done') return { outcome: found.state }
   const { status, headers, body } = found
   return { outcome: 'done', answer: { status, headers, body: new Uint8Array(body) } }
 }

@@ -51,7 +51,7 @@ export class SqlKeys implements KeyStore {
 
   async findUser(hash: string, at: Date) {
     const [row] = await this.db
-      .select({ user: users, keyId: id, lastUsedAt })
+      .select({ user: users, limits: tenants.limits, keyId: id, lastUsedAt })
       .from(apiKeys)
       .innerJoin(users, eq(users.id, apiKeys.userId))
       .innerJoin(tenants, eq(tenants.id, users.tenantId))
@@ -63,6 +63,6 @@ export class SqlKeys implements KeyStore {
         .set({ lastUsedAt: sql`${at.toISOString()}` })
         .where(eq(apiKeys.hash, hash))
     }
-    return { ...toUser(row.user), keyId: row.keyId }
+    return { ...toUser(row.user, row.limits), keyId: row.keyId }
   }
 }

@@ -16,6 +16,7 @@ import type {
   OrphanedReservation,
   ReservationState,
   Reserved,
+  Said,
   Settled,
   Settlement,
   Voided,
@@ -115,6 +116,18 @@ export class SqlLedger implements LedgerStore {
     return this.call<number>(sql`ledger_expire(${now.toISOString()}::timestamptz, ${limit}::int)`)
   }
 
+  async note(said: Said[]): Promise<void> {
+    // In the order in which settlements lock them; what is being settled now needs no note.
+    await this.db.execute(sql`
+      update reservations r set usage = r.usage || jsonb_build_object('said', n.tokens)
+      from (
+        select o.id, s.tokens from jsonb_to_recordset(${JSON.stringify(said)}::jsonb) as s(id uuid, tokens int)
+        join reservations o on o.id = s.id and o.state = 'open'
+        order by o.id for update of o skip locked
+      ) n
+      where r.id = n.id`)
+  }
+
   async orphans(seconds: number, limit: number): Promise<OrphanedReservation[]> {
     const { rows } = await this.db.execute<{
       id: string
@@ -122,17 +135,19 @@ export class SqlLedger implements LedgerStore {
       text: string
       status: OrphanedReservation['status']
     }>(sql`
-      select r.id, r.usage, coalesce(m.content, '') as text, coalesce(runs.status, 'interrupted') as status
+      select r.id, r.usage - 'text' as usage, coalesce(r.usage->>'text', m.content, '') as text, coalesce(runs.status, 'interrupted') as status
       from reservations r left join runs on runs.id = r.run_id
       left join messages m on m.conversation_id = runs.conversation_id and m.id = runs.message_id
-      where r.state = 'open' and r.usage is not null and r.run_id is not null
+      where r.state = 'open' and r.usage is not null and (r.run_id is not null or r.usage ? 'said' or r.usage ? 'text')
         and case when runs.id is null then r.expires_at <= now() + make_interval(secs => ${seconds})
           else runs.status <> 'running' and runs.finished_at <= now() - make_interval(secs => ${seconds}) end
         and not exists (
           select 1 from instances i
           where i.id = runs.instance_id and i.heartbeat_at > now() - make_interval(secs => ${DEAD_AFTER}))
       order by r.expires_at limit ${limit}`)
-    return rows.map(({ usage, ...row }) => ({ ...row, usage: fromBeginning(usage) }))
+    return rows.map(({ usage, ...row }) => {
+      return { ...row, usage: fromBeginning(usage), said: usage.said == null ? null : Number(usage.said) }
+    })
   }
 
   async limit(accountId: string, limited: boolean): Promise<LedgerAccount | undefined> {

@@ -1,9 +1,11 @@
-import { and, count, desc, eq, getTableColumns, inArray, sql } from 'drizzle-orm'
-import type { Owner, Run, RunStore } from '../port'
-import { instances, runs } from '../schema'
+import { and, count, desc, eq, getTableColumns, inArray, ne, sql } from 'drizzle-orm'
+import type { GivenUp, Orphan, Owner, OwnRuns, Run, RunElsewhere, RunLook, RunStore } from '../port'
+import { instances, messages, runs, tenants, users } from '../schema'
+import { toUser } from './accounts'
 import type { Db } from './db'
+import { claim, closing, type GivenUpRow, orLost, silent } from './orphans'
 
-const { tenantId, userId, instanceId, idempotencyKey, ...shown } = getTableColumns(runs)
+const { tenantId, userId, instanceId, idempotencyKey, request, stopRequestedAt, ...shown } = getTableColumns(runs)
 
 const mine = (owner: Owner) => and(eq(userId, owner.userId), eq(tenantId, owner.tenantId))
 
@@ -57,40 +59,65 @@ export class SqlRuns implements RunStore {
       on conflict (id) do update set heartbeat_at = now()`)
   }
 
-  async interruptOrphans(silentSeconds: number, at: Date): Promise<number> {
-    const error = {
-      code: 'UPSTREAM_UNAVAILABLE',
-      message: 'The server stopped while this answer was being written',
-    }
-    const result = await this.db.execute<{ id: string }>(sql`
-      with dead as (
-        select r.id from runs r join conversations c on c.id = r.conversation_id
-        where r.status = 'running' and not exists (
-          select 1 from instances i
-          where i.id = r.instance_id and i.heartbeat_at > now() - make_interval(secs => ${silentSeconds}))
-        for update of c, r skip locked
-      ), said as (
-        select dead.id, coalesce(string_agg(c.text, '' order by c.seq), '') as text, coalesce(max(c.seq), 1) as seq
-        from dead left join run_checkpoints c on c.run_id = dead.id group by dead.id
-      ), done as (
-        update runs r set status = 'interrupted', last_seq = said.seq + 1, error = ${JSON.stringify(error)}::jsonb,
-          finished_at = ${at.toISOString()}::timestamptz
-        from said where r.id = said.id and r.status = 'running' returning r.id, r.conversation_id, r.message_id, said.text
-      ), answered as (
-        update messages m set content = done.text, status = 'interrupted', completed_at = ${at.toISOString()}::timestamptz
-        from done where m.id = done.message_id
-      ), touched as (
-        update conversations c set updated_at = ${at.toISOString()}::timestamptz
-        from done where c.id = done.conversation_id
-      ), dropped as (
-        delete from run_checkpoints c using done where c.run_id = done.id
-      )
-      select id from done`)
+  async interruptOrphans(silentSeconds: number, at: Date, own?: OwnRuns): Promise<number> {
+    const dead = sql`where r.status = 'running' and (${silent(silentSeconds)} ${own ? orLost(own) : sql``})
+      for update of c, r skip locked`
+    const result = await this.db.execute<GivenUpRow>(closing(dead, at))
     await this.db.execute(sql`delete from instances where heartbeat_at < now() - interval '1 day'`)
     return result.rows.length
   }
 
+  async claimOrphans(wanted: Parameters<RunStore['claimOrphans']>[0]): Promise<Orphan[]> {
+    const { rows } = await this.db.execute<{ id: string }>(claim(wanted))
+    if (rows.length === 0) return []
+    const claimed = rows.map(({ id }) => id)
+    const found = await this.db
+      .select({ run: shown, request, user: users, limits: tenants.limits, parentId: messages.parentId })
+      .from(runs)
+      .innerJoin(users, eq(users.id, userId))
+      .innerJoin(tenants, eq(tenants.id, tenantId))
+      .innerJoin(messages, eq(messages.id, runs.messageId))
+      .where(inArray(runs.id, claimed))
+    return found.map(({ run, request, user, limits, parentId }) => {
+      return { ...run, parentId, request: request ?? {}, user: toUser(user, limits) }
+    })
+  }
+
+  async giveUp(id: string, instance: string, at: Date): Promise<GivenUp | undefined> {
+    const own = sql`where r.id = ${id} and r.status = 'running' and r.instance_id = ${instance} for update of c, r`
+    const [row] = (await this.db.execute<GivenUpRow>(closing(own, at))).rows
+    return row && { text: row.text, error: row.error }
+  }
+
   async leave(id: string) {
     await this.db.delete(instances).where(eq(instances.id, id))
+  }
+
+  async look(ids: string[]): Promise<RunLook[]> {
+    if (ids.length === 0) return []
+    const stopRequested = sql<boolean>`${stopRequestedAt} is not null`
+    return this.db
+      .select({ id: runs.id, status: runs.status, stopRequested, instanceId, continued: runs.continued })
+      .from(runs)
+      .where(inArray(runs.id, ids))
+  }
+
+  async elsewhere(conversationIds: string[], instance: string): Promise<RunElsewhere[]> {
+    if (conversationIds.length === 0) return []
+    const written = and(inArray(runs.conversationId, conversationIds), eq(runs.status, 'running'))
+    const { id, branchId, messageId } = shown
+    return this.db
+      .select({ id, branchId, messageId, instanceId })
+      .from(runs)
+      .where(and(written, ne(instanceId, instance)))
+  }
+
+  async requestStop(ids: string[], at: Date) {
+    if (ids.length === 0) return []
+    return this.db
+      .update(runs)
+      .set({ stopRequestedAt: sql`coalesce(${stopRequestedAt}, ${at.toISOString()}::timestamptz)` })
+      .where(and(inArray(runs.id, ids), eq(runs.status, 'running')))
+      .returning({ id: runs.id, instanceId })
   }
 }

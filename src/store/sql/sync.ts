@@ -147,7 +147,7 @@ const READERS: Record<Kind, (tx: Tx, reading: Reading, page: Changes) => Promise
 
 async function runsOf(tx: Tx, owner: Owner, made: Changes['messages']): Promise<Run[]> {
   if (made.length === 0) return []
-  const { tenantId, userId, instanceId, idempotencyKey, ...shown } = getTableColumns(runs)
+  const { tenantId, userId, instanceId, idempotencyKey, request, stopRequestedAt, ...shown } = getTableColumns(runs)
   return tx
     .select(shown)
     .from(runs)

@@ -1,6 +1,17 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { storableJson } from '../../lib/text'
-import type { AmendedAnswer, BeginResult, BeginTurn, Begun, FinishTurn, Kept, Owner, Piece, TurnStore } from '../port'
+import type {
+  AmendedAnswer,
+  BeginResult,
+  BeginTurn,
+  Begun,
+  FinishTurn,
+  Kept,
+  Owner,
+  Piece,
+  RunStatus,
+  TurnStore,
+} from '../port'
 import { toTurnArgument } from '../turn-argument'
 import { type Db, violated } from './db'
 import { findRun } from './runs'
@@ -30,6 +41,7 @@ export class SqlTurns implements TurnStore {
       if (begun?.outcome !== 'begun') {
         return (await this.repeated(owner, turn)) ?? { outcome: begun?.outcome ?? 'not_found' }
       }
+      await this.keepRequest(turn)
       const { outcome, conversation_id, branch_id, model, system_prompt, settings, context } = begun
       return {
         outcome,
@@ -59,12 +71,19 @@ export class SqlTurns implements TurnStore {
     })
   }
 
+  /** Beside the turn, which has begun whether this is kept or not: an answer without it is closed when its process dies. */
+  private async keepRequest({ request, runId }: BeginTurn): Promise<void> {
+    if (!request) return
+    const keep = sql`update runs set request = ${storableJson(request)}::jsonb where id = ${runId} and status = 'running'`
+    await this.db.execute(keep).catch(() => {})
+  }
+
   private async repeated(owner: Owner, { idempotency }: BeginTurn): Promise<BeginResult | undefined> {
     const run = idempotency && (await findRun(this.db, owner, { idempotencyKey: idempotency.key }))
     return run && { outcome: 'repeated', run }
   }
 
-  async finish({ runId, status, lastSeq, error, answer, metadata, timing, at }: FinishTurn): Promise<Kept> {
+  async finish({ runId, instanceId, status, lastSeq, error, answer, metadata, timing, at }: FinishTurn): Promise<Kept> {
     const { finishReason: finish_reason, costNanos, ...rest } = answer
     const cost_nanos = costNanos === null ? null : String(costNanos)
     const turn = {
@@ -78,19 +97,25 @@ export class SqlTurns implements TurnStore {
       at,
       answer: { ...rest, finish_reason, cost_nanos },
     }
-    const finish = sql`select finish_turn(${storableJson(turn)})`
-    if (!metadata) {
-      await this.db.execute(finish)
-      return {}
+    // How it stood before: whether what is written now is written at all.
+    const finish = sql`
+      select (select r.status from runs r where r.id = ${runId}) as before, finish_turn(${storableJson(turn)})
+      ${instanceId === undefined ? sql`` : unlessTaken(runId, instanceId)}`
+    const write = async (db: Db): Promise<Kept> => {
+      const [row] = (await db.execute<{ before: RunStatus | null }>(finish)).rows
+      if (!row) return { closed: true }
+      if (instanceId !== undefined) await db.execute(sql`update runs set request = null where id = ${runId}`)
+      return row.before && row.before !== 'running' && row.before !== status ? { closed: true } : {}
     }
+    if (!metadata) return write(this.db)
     // Rare, and not one of the function's words: a second statement in the same transaction.
-    await this.db.transaction(async (tx) => {
-      await tx.execute(finish)
+    return this.db.transaction(async (tx) => {
+      const kept = await write(tx)
       await tx.execute(sql`
         update messages m set metadata = coalesce(m.metadata, '{}') || ${storableJson(metadata)}::jsonb
         from runs r where r.id = ${runId} and m.id = r.message_id and m.conversation_id = r.conversation_id`)
+      return kept
     })
-    return {}
   }
 
   async amend({ conversationId, messageId, usage, costNanos }: AmendedAnswer): Promise<boolean> {
@@ -104,7 +129,7 @@ export class SqlTurns implements TurnStore {
     return rows.length > 0
   }
 
-  async checkpoint(pieces: Piece[]): Promise<void> {
+  async checkpoint(pieces: Piece[], instanceId?: string): Promise<void> {
     if (pieces.length === 0) return
     const rows = storableJson(pieces.map(({ runId, seq, text, anew }) => ({ run_id: runId, seq, text, anew })))
     // A run that finished or was deleted meanwhile keeps nothing.
@@ -118,9 +143,18 @@ export class SqlTurns implements TurnStore {
       select p.run_id, p.seq, p.text
       from p
       join runs r on r.id = p.run_id and r.status = 'running'
+        ${instanceId === undefined ? sql`` : sql`and r.instance_id = ${instanceId}`}
       on conflict do nothing`)
   }
 }
+
+/** No row when another process makes the run; none can take it then. The conversation is locked first, as everywhere. */
+const unlessTaken = (runId: string, instanceId: string): SQL => sql`
+  from (select) always left join (
+    select r.instance_id from runs r join conversations c on c.id = r.conversation_id
+    where r.id = ${runId} for update of c, r
+  ) made on true
+  where coalesce(made.instance_id = ${instanceId}, true)`
 
 const toArgument = (turn: BeginTurn) => ({
   ...toTurnArgument(turn),

@@ -8,6 +8,7 @@ import { reservations, runs, usageRecords } from '../schema'
 import type { Db } from './db'
 
 const QUARTER = 15 * 60_000
+const DAY = 24 * 3_600_000
 const NO_KEY = '00000000-0000-0000-0000-000000000000'
 
 /** Sums as texts: JSON, and JavaScript, have no integers as large as money may be. */
@@ -52,6 +53,8 @@ const OF_RECORDS = sql.raw(ALL.map((name) => `${RECORD_SUMS[name]} as ${name}`).
 interface Key {
   quarters: SQL | null
   records: SQL
+  /** `quarters` are added up day by day, each read on its own, as the rows of one person lie in the order of their time. */
+  daily?: boolean
 }
 
 const both = (column: string): Key => ({ quarters: sql.raw(column), records: sql.raw(column) })
@@ -80,7 +83,7 @@ export class SqlUsage implements UsageStore {
   async byDay(filter: UsageFilter, timeZone: string): Promise<(UsageTotals & { day: string })[]> {
     if (!isTimeZone(timeZone)) refuse('timeZone', 'must be the IANA name of a time zone')
     const nth = (at: string) => sql`width_bucket(${sql.raw(at)}, (select array_agg(start order by date) from days))`
-    const key = { quarters: nth('quarter'), records: nth('completed_at') }
+    const key = { quarters: nth('quarter'), records: nth('completed_at'), daily: filter.userId !== undefined }
     const { rows } = await this.db.execute<SumRow & { day: string }>(sql`
       with days as materialized (${daysWithin(filter, timeZone)})
       select to_char((select min(date) from days) + key - 1, 'YYYY-MM-DD') as day, ${SUMS}
@@ -141,7 +144,12 @@ function summed(filter: UsageFilter, key: Key): SQL {
   const [first, last] = [Math.ceil(from.getTime() / QUARTER) * QUARTER, Math.floor(to.getTime() / QUARTER) * QUARTER]
   const where = sql.join(conditions(filter), sql` and `)
   const quarters = (begin: Date, end: Date) =>
-    sql`select ${key.quarters} as key, ${OF_QUARTERS} from usage_quarters where ${where} and ${within('quarter', begin, end)} group by 1`
+    key.daily
+      ? sql`select nth as key, s.* from (${NUMBERED}) d cross join lateral (
+          select ${OF_QUARTERS} from usage_quarters
+          where ${where} and ${within('quarter', begin, end)} and quarter >= d.start and quarter < d.next) s
+        where s.answers is not null`
+      : sql`select ${key.quarters} as key, ${OF_QUARTERS} from usage_quarters where ${where} and ${within('quarter', begin, end)} group by 1`
   const records = (begin: Date, end: Date) =>
     sql`select ${key.records} as key, ${OF_RECORDS} from usage_records where ${where} and ${within('completed_at', begin, end)} group by 1`
   if (!key.quarters || filter.conversationId || first >= last) return records(from, to)
@@ -158,11 +166,17 @@ function daysWithin({ from, to }: UsageFilter, timeZone: string): SQL {
   const local = (at: SQL) => sql`(${at} at time zone ${timeZone}::text)`
   const date = (at: Date) => sql`${local(sql`${at.toISOString()}::timestamptz`)}::date`
   const before = sql`start - interval '1 hour'`
+  // So many that Postgres knows how many there are; no place has more.
+  const most = Math.ceil((to.getTime() - from.getTime()) / DAY) + 1
   return sql`
     select date, case when ${local(sql`(${before})`)}::date = date then ${before} else start end as start
-    from (select d::date as date, ${local(sql`d::date::timestamp`)} as start
-      from generate_series(${date(from)}, ${date(to)}, interval '1 day') d) s`
+    from (select date, ${local(sql`date::timestamp`)} as start
+      from (select ${date(from)} + d as date from generate_series(0, ${most}::int) d) dates where date <= ${date(to)}) s`
 }
+
+/** The days, numbered from one, and when the next one begins. */
+const NUMBERED = sql`select row_number() over (order by date)::int as nth, start,
+  lead(start, 1, 'infinity') over (order by date) as next from days`
 
 const within = (column: 'completed_at' | 'quarter', from: Date, to: Date) =>
   sql`${sql.raw(column)} >= ${from.toISOString()}::timestamptz and ${sql.raw(column)} < ${to.toISOString()}::timestamptz`

@@ -122,4 +122,18 @@ export function deadClaimsContract(given: () => Given): void {
     await keys().complete(user, heir, answer)
     expect(await keys().claim(user, claim, SILENT)).toEqual({ outcome: 'done', answer })
   })
+
+  test('hands nobody what is to be done once, until the time of its key is over', async () => {
+    const user = await given().user()
+    const claim = newClaim({ once: true })
+    await given().store.runs.heartbeat(claim.instanceId)
+    await keys().claim(user, claim, SILENT)
+    const heir = { ...claim, instanceId: newId(), at: after(1) }
+    expect(await keys().claim(user, heir, SILENT)).toEqual({ outcome: 'running' })
+    await given().store.runs.leave(claim.instanceId)
+    expect(await keys().claim(user, { ...heir, fingerprint: 'another' }, SILENT)).toEqual({ outcome: 'other' })
+    expect(await keys().claim(user, heir, SILENT)).toEqual({ outcome: 'lost' })
+    const next = { ...heir, at: after(2 * DAY), expiresAt: after(3 * DAY) }
+    expect(await keys().claim(user, next, SILENT)).toEqual({ outcome: 'claimed' })
+  })
 }

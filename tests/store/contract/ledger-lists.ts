@@ -83,7 +83,9 @@ export function ledgerLists(given: () => Given): void {
     const mine = async (seconds: number) =>
       (await ledger().orphans(seconds, 1000)).filter(({ usage }) => usage.userId === user.userId)
     await given().sql(`update runs set finished_at = now() - interval '31 seconds' where finished_at is not null`)
-    expect(await mine(30)).toEqual([{ id: all[0]?.id ?? '', usage: beginning, text: 'answer', status: 'completed' }])
+    expect(await mine(30)).toEqual([
+      { id: all[0]?.id ?? '', usage: beginning, text: 'answer', said: null, status: 'completed' },
+    ])
     expect(await mine(40)).toEqual([])
     expect(await ledger().orphans(30, 0)).toEqual([])
   })
@@ -110,6 +112,23 @@ export function ledgerLists(given: () => Given): void {
     await expiresIn(20)
     const usage = { userId: user.userId, promptTokens: reservation.usage?.promptTokens }
     expect(await found()).toMatchObject([{ id: reservation.id, text: '', status: 'interrupted', usage }])
+  })
+
+  test('finds what was noted of answers that are kept nowhere, shortly before it expires', async () => {
+    const user = await given().user()
+    const { id } = await funded(ledger(), 1000n, { ownerId: user.userId })
+    const usage = newBeginning({ userId: user.userId, runId: null })
+    const [noted, mute, settled] = [1, 2, 3].map(() => newReservation([id], 10n, { usage, expiresAt: new Date() }))
+    if (!noted || !mute || !settled) throw new Error('unreachable')
+    await ledger().reserve([noted, mute, settled])
+    await ledger().settle([{ id: settled.id, amount: 1n, at: AT }])
+    await ledger().note([{ id: settled.id, tokens: 7 }])
+    await ledger().note([{ id: noted.id, tokens: 3 }])
+    await ledger().note([{ id: noted.id, tokens: 5 }])
+    const found = async () => (await ledger().orphans(30, 1000)).filter((one) => one.usage.userId === user.userId)
+    expect(await found()).toEqual([{ id: noted.id, usage, text: '', said: 5, status: 'interrupted' }])
+    await given().sql("update reservations set expires_at = now() + interval '1 minute' where id = $1", [noted.id])
+    expect(await found()).toEqual([])
   })
 
   test('a stored answer learns later what it took, once, and finds the record of it', async () => {

@@ -153,6 +153,16 @@ export function ledgerContract(given: () => Given): void {
     expect(await broken(given())).toEqual([])
   })
 
+  test('gives back nothing early for a server whose clock is ahead', async () => {
+    const { id } = await funded(ledger(), 100n)
+    const living = newReservation([id], 10n, { expiresAt: new Date(Date.now() + 3_600_000) })
+    await ledger().reserve([living])
+    await ledger().expire(new Date(Date.now() + 86_400_000), 100)
+    expect(await ledger().settle([{ id: living.id, amount: 10n, at: AT }])).toEqual([
+      { outcome: 'settled', settled: 10n, uncollected: 0n },
+    ])
+  })
+
   test('credits once for each key, and refuses the key for anything else', async () => {
     const [account, other] = [await funded(ledger(), 0n), await funded(ledger(), 0n)]
     const credit = newCredit(account.id, 50n, { actorId: newId(), reason: 'paid by card' })

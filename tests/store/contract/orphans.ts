@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test'
 import { newId } from '../../../src/lib/ids'
+import type { FinishTurn } from '../../../src/store/port'
 import { AT, after, atOnce, type Given } from './given'
 
 /** For stores that know the runs of every process: what is left of those that died. */
@@ -10,6 +11,44 @@ export function orphansContract(given: () => Given): void {
   const pieces = (runId: string) => given().count('run_checkpoints', 'run_id', runId)
   /** Everything that others have left running, so that counting begins at zero. */
   const tidy = () => runs().interruptOrphans(0, AT)
+
+  test('interrupts what a living process was never told it had begun, and nothing that it makes or may yet hear of', async () => {
+    const instanceId = newId()
+    await runs().heartbeat(instanceId)
+    const user = await given().user()
+    const [lost, made] = [await given().begun(user, { instanceId }), await given().begun(user, { instanceId })]
+    const late = await given().begun(user, { instanceId, at: after(40) })
+    const other = newId()
+    await runs().heartbeat(other)
+    const elsewhere = await given().begun(user, { instanceId: other })
+    const own = { instanceId, making: [made.runId], before: after(30) }
+    expect(await runs().interruptOrphans(10, AT, own)).toBe(1)
+    expect(await given().run(user, lost.runId)).toMatchObject({ status: 'interrupted' })
+    for (const { runId } of [made, late, elsewhere]) {
+      expect(await given().run(user, runId)).toMatchObject({ status: 'running' })
+    }
+    await tidy()
+  })
+
+  test('says so when an answer was closed by others before it could be kept', async () => {
+    const user = await given().user()
+    const [taken, own] = [await given().begun(user), await given().begun(user)]
+    const whole = (runId: string): FinishTurn => ({
+      runId,
+      status: 'completed',
+      lastSeq: 3,
+      error: null,
+      answer: { content: 'whole', extra: null, status: 'complete', finishReason: 'stop', usage: null, costNanos: null },
+      at: AT,
+    })
+    const { turns } = given().store
+    expect(await turns.finish(whole(own.runId))).toEqual({})
+    await tidy()
+    expect(await turns.finish(whole(taken.runId))).toEqual({ closed: true })
+    expect(await given().message(user, taken.answerId)).toMatchObject({ content: '', status: 'interrupted' })
+    // Written twice, as after an answer of the database that was lost, it is one's own.
+    expect(await turns.finish(whole(own.runId))).toEqual({})
+  })
 
   test('keeps the pieces of many running answers at once, and each piece once', async () => {
     const user = await given().user()
@@ -122,6 +161,56 @@ export function orphansContract(given: () => Given): void {
     await given().begun(user, { instanceId })
     await runs().leave(instanceId)
     expect(await runs().interruptOrphans(10, AT)).toBe(1)
+  })
+
+  test('believes no clock but its own: instances may be hours apart', async () => {
+    await tidy()
+    const user = await given().user()
+    const instanceId = newId()
+    await runs().heartbeat(instanceId)
+    await given().begun(user, { instanceId })
+    for (const hours of [-1, 1]) {
+      const shifted = new Date(Date.now() + hours * 3_600_000)
+      expect(await runs().interruptOrphans(10, shifted)).toBe(0)
+    }
+    await runs().leave(instanceId)
+    expect(await runs().interruptOrphans(10, AT)).toBe(1)
+  })
+
+  test('tells how runs stand, whoever makes them, and leaves out those that are gone', async () => {
+    const [user, other] = [await given().user(), await given().user()]
+    const [going, done, gone] = [await given().begun(user), await given().answered(other), await given().begun(user)]
+    await given().store.conversations.remove(user, gone.conversationId)
+    const looks = await runs().look([going, done, gone].map(({ runId }) => runId))
+    expect(looks.sort((a, b) => a.status.localeCompare(b.status))).toMatchObject([
+      { id: done.runId, status: 'completed', stopRequested: false, continued: 0 },
+      { id: going.runId, status: 'running', stopRequested: false, continued: 0 },
+    ])
+    expect(await runs().look([])).toEqual([])
+  })
+
+  test('keeps the wish that a run shall stop, for running ones only, and says who writes them', async () => {
+    const user = await given().user()
+    const instanceId = newId()
+    const [going, done] = [await given().begun(user, { instanceId }), await given().answered(user)]
+    const ids = [going.runId, done.runId, newId()]
+    for (const at of [AT, after(5)])
+      expect(await runs().requestStop(ids, at)).toEqual([{ id: going.runId, instanceId }])
+    expect(await runs().look([going.runId])).toMatchObject([{ status: 'running', stopRequested: true, instanceId }])
+    expect(await runs().requestStop([], AT)).toEqual([])
+  })
+
+  test('finds what other processes are writing in conversations', async () => {
+    const user = await given().user()
+    const [here, there] = [newId(), newId()]
+    const mine = await given().begun(user, { instanceId: here })
+    const theirs = await given().begun(user, { instanceId: there })
+    const conversations = [mine.conversationId, theirs.conversationId, (await given().answered(user)).conversationId]
+    expect(await runs().elsewhere(conversations, here)).toMatchObject([
+      { id: theirs.runId, messageId: theirs.answerId, instanceId: there },
+    ])
+    expect(await runs().elsewhere([mine.conversationId], here)).toEqual([])
+    expect(await runs().elsewhere([], here)).toEqual([])
   })
 
   test('counts each interrupted run once when several processes tidy up at the same time', async () => {

@@ -90,7 +90,8 @@ export function peopleContract(given: () => Given): void {
     expect(await update(user, patch)).toMatchObject(patch)
     expect(await people().find(user.tenantId, user.userId)).toMatchObject(patch)
     const found = (await accounts().findByEmail(String(user.email)))?.user
-    expect(found).toEqual({ ...user, name: 'Grace', role: 'admin', allowedModels: ['a', 'b'] })
+    const rateLimits = { user: patch.limits, tenant: null }
+    expect(found).toEqual({ ...user, name: 'Grace', role: 'admin', allowedModels: ['a', 'b'], rateLimits })
     expect(await update(user, { allowedModels: null, limits: null, timeZone: null })).toMatchObject({
       allowedModels: null,
       limits: null,
