@@ -20,6 +20,8 @@ export class SqlIdempotency implements IdempotencyStore {
     const dead = sql`k.state = 'running' and not exists (
       select 1 from ${instances} i
       where i.id = k.instance_id and i.heartbeat_at > now() - make_interval(secs => ${silentSeconds}))`
+    // The row as it was before: whoever took it over meanwhile is not seen, so only what nobody takes over can be lost.
+    const state = sql`case when ${claim.once ?? false} and ${dead} then 'lost' else k.state end`
     const { rows } = await this.db.execute<Found>(sql`
       with claimed as (
         insert into ${idempotencyKeys} as k
@@ -37,7 +39,7 @@ export class SqlIdempotency implements IdempotencyStore {
       select 'claimed' as state, null as fingerprint, null::int as status, null::jsonb as headers, null::bytea as body
       from claimed
       union all
-      select case when ${dead} then 'lost' else state end, fingerprint, status, headers, body from ${idempotencyKeys} k
+      select ${state}, fingerprint, status, headers, body from ${idempotencyKeys} k
       where tenant_id = ${owner.tenantId} and user_id = ${owner.userId} and key = ${claim.key}
         and expires_at > ${at} and not exists (select 1 from claimed)`)
     return toClaimed(rows[0], claim)
