@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
-import { createApp } from '../../src/app'
-import { MemoryBus } from '../../src/bus/memory'
-import { Sockets, type SocketsDeps } from '../../src/modules/ws/service'
+import type { createApp } from '../../src/app'
+import type { SocketsDeps } from '../../src/modules/ws/service'
 import type { RunBatch } from '../../src/runs/port'
 import { type Account, type TestApp, testApp } from '../support/app'
 import { until } from '../support/servers'
 import { closeAll, knock, openSocket, textMessage } from '../support/ws-client'
+import { socketsOf } from '../support/ws-sockets'
 
 const MAX_BODY = 100_000
 
@@ -26,19 +26,7 @@ afterAll(() => app.close())
 
 /** The same server with sockets of its own. */
 function withSockets(changes: Partial<SocketsDeps>) {
-  const { accounts, chat, runs, feed } = app.services
-  const sockets = new Sockets({
-    identify: (credential) => accounts.identify(credential),
-    identifyAnew: (credential) => accounts.identifyAnew(credential),
-    chat,
-    runs,
-    feed,
-    bus: new MemoryBus(),
-    onFault: () => {},
-    ...changes,
-  })
-  const other = createApp({ ...app.services, sockets })
-  other.listen({ hostname: '127.0.0.1', port: 0, reusePort: false })
+  const { sockets, other } = socketsOf(app, changes)
   more.push(other)
   return { sockets, url: `http://127.0.0.1:${other.server?.port}` }
 }

@@ -47,7 +47,7 @@ export interface SocketsDeps {
   /** The same, asking the database. */
   identifyAnew: (credential: string) => Promise<Identity | undefined>
   chat: Pick<Chat, 'send'>
-  runs: Pick<Runs, 'read' | 'stop' | 'admit'>
+  runs: Pick<Runs, 'read' | 'stop'>
   feed: Pick<Feed, 'join'>
   bus: Bus
   /** Counts what is asked as the same operation of the API is counted. @throws AppError RATE_LIMIT_EXCEEDED */
