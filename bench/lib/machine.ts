@@ -30,6 +30,10 @@ export const otherCpus = pinned
       .join(',')
   : undefined
 
+export const allCpus = cpus()
+  .map((_, i) => i)
+  .join(',')
+
 export function machine(postgres: string | undefined): Machine {
   const packages = ['elysia', '@electric-sql/pglite', 'pg', 'drizzle-orm', 'eventsource-parser']
   return {

@@ -80,6 +80,11 @@ export function pin(cores: string | undefined, command: readonly string[]): stri
   return taskset === null || cores === undefined ? [...command] : [taskset, '-c', cores, ...command]
 }
 
+/** Binds this process to those cores, where that is possible, until it is called again. */
+export function pinSelf(cores: string): void {
+  if (taskset !== null) Bun.spawnSync([taskset, '-cp', cores, String(process.pid)])
+}
+
 export function start(options: SpawnOptions): Managed {
   const child = Bun.spawn({
     cmd: pin(options.cpus, options.command),

@@ -7,14 +7,17 @@ export interface RedisServer {
   stop(): Promise<void>
 }
 
-/** @throws when `redis-server` is not installed. */
-export async function openRedis(): Promise<RedisServer> {
+/**
+ * @param cpus the cores it has.
+ * @throws when `redis-server` is not installed.
+ */
+export async function openRedis(cpus = otherCpus): Promise<RedisServer> {
   const program = Bun.which('redis-server')
   if (program === null) throw new Error('no redis-server: install it')
   const port = freePort()
   const dir = tempDir('redis')
   const settings = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir]
-  const server = start({ command: [program, ...settings], env: {}, cpus: otherCpus, cwd: dir })
+  const server = start({ command: [program, ...settings], env: {}, cpus, cwd: dir })
   await untilItListens(port)
   return { url: `redis://127.0.0.1:${port}`, stop: () => server.stop() }
 }

@@ -1,9 +1,11 @@
-/** What it costs to count a request, without the server around it: in this process, on a Redis of its own on another core. */
+/** What it costs to count a request, without the server around it: in this process, and in Redis on the same core and on another. */
 import Redis from 'ioredis'
 import { RateLimiterRedis } from 'rate-limiter-flexible'
 import { MemoryLimiter } from '../../src/limits/memory'
 import type { Bucket, Limiter } from '../../src/limits/port'
 import { RedisLimiter } from '../../src/limits/redis'
+import { allCpus, otherCpus, targetCpus } from '../lib/machine'
+import { pinSelf } from '../lib/process'
 import { openRedis } from '../lib/redis'
 import { median, Samples } from '../lib/samples'
 import type { Plan } from '../plan'
@@ -39,28 +41,47 @@ export async function limiterPhase(context: Context): Promise<LimiterRow[]> {
   return (await context.attempt('limiter', 15, () => measure(context))) ?? []
 }
 
+/** On one core nobody has to be woken on another, which alone takes more than 50 µs on some virtual machines. */
 async function measure({ plan }: Context): Promise<LimiterRow[]> {
-  const server = await openRedis()
-  const redis = new Redis(server.url, { maxRetriesPerRequest: 1, enableOfflineQueue: false })
-  const shared = new RedisLimiter(redis, { instanceId: 'bench' })
+  const [near, far] = [await openRedis(targetCpus), await openRedis(otherCpus)]
+  if (targetCpus !== undefined) pinSelf(targetCpus)
+  const [onSame, onOther] = [await limited(near.url), await limited(far.url)]
   try {
-    await new Promise((resolve) => redis.once('ready', resolve))
     const counted: Counted[] = [
       ['nothing', async () => {}],
       ['four buckets, in memory', taker(new MemoryLimiter())],
-      ['a PING: the way to Redis and back', () => redis.ping()],
-      ['four buckets, in Redis', taker(shared), 60],
-      ['rate-limiter-flexible, four keys in Redis', consumer(redis)],
+      ...inRedis('Redis on the same core', onSame, 60),
+      ...inRedis('Redis on another core', onOther),
     ]
     const rows = await inTurns(counted, plan.limiter)
-    if (shared.mode !== 'redis') throw new Error('Redis was too slow, and this process counted by itself')
+    if ([onSame, onOther].some(({ limiter }) => limiter.mode !== 'redis'))
+      throw new Error('Redis was too slow, and this process counted by itself')
     return rows
   } finally {
-    await shared.close()
-    redis.disconnect()
-    await server.stop()
+    pinSelf(allCpus)
+    for (const { limiter, redis } of [onSame, onOther]) {
+      await limiter.close()
+      redis.disconnect()
+    }
+    await Promise.all([near.stop(), far.stop()])
   }
 }
+
+async function limited(url: string): Promise<{ redis: Redis; limiter: RedisLimiter }> {
+  const redis = new Redis(url, { maxRetriesPerRequest: 1, enableOfflineQueue: false })
+  await new Promise((resolve) => redis.once('ready', resolve))
+  return { redis, limiter: new RedisLimiter(redis, { instanceId: 'bench' }) }
+}
+
+const inRedis = (
+  where: string,
+  { redis, limiter }: Awaited<ReturnType<typeof limited>>,
+  atMost?: number,
+): Counted[] => [
+  [`${where}: a PING, the way there and back`, () => redis.ping()],
+  [`${where}: four buckets`, taker(limiter), atMost],
+  [`${where}: rate-limiter-flexible, four keys`, consumer(redis)],
+]
 
 /** Medians of interleaved rounds. */
 async function inTurns(counted: readonly Counted[], { requests, rounds }: Plan['limiter']): Promise<LimiterRow[]> {

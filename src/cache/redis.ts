@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { Patience } from '../lib/patience'
 import { Debts } from './debts'
 import type { CacheOptions, CacheUse } from './port'
 import type { Entry, Look, Place, Shelf } from './shelf'
@@ -29,7 +30,7 @@ const MARKS_STAY = 172_800
  */
 export class RedisShelf implements Shelf {
   private readonly debts = new Debts()
-  private readonly waitMs: number
+  private readonly patience: Patience
   private readonly restMs: number
   private state: 'starting' | 'serves' | 'away' = 'starting'
   private retrying: ReturnType<typeof setTimeout> | undefined
@@ -41,7 +42,7 @@ export class RedisShelf implements Shelf {
     private readonly redis: Redis,
     private readonly options: RedisOptions = {},
   ) {
-    this.waitMs = options.waitMs ?? 50
+    this.patience = new Patience('Redis', options.waitMs ?? 50)
     this.restMs = options.restMs ?? 1000
     redis.on('ready', this.onReady)
     redis.on('close', this.onClose)
@@ -135,18 +136,11 @@ export class RedisShelf implements Shelf {
   private async attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
     if (this.state !== 'serves') return undefined
     try {
-      return await this.inTime(work())
+      return await this.patience.for(work())
     } catch (error) {
       this.fail(error)
       return undefined
     }
-  }
-
-  private inTime<T>(working: Promise<T>): Promise<T> {
-    const { promise, resolve, reject } = Promise.withResolvers<T>()
-    const timer = setTimeout(() => reject(new Error(`Redis took more than ${this.waitMs} ms`)), this.waitMs)
-    working.then(resolve, reject).finally(() => clearTimeout(timer))
-    return promise
   }
 
   private fail(reason: unknown): void {
@@ -164,9 +158,9 @@ export class RedisShelf implements Shelf {
   private async tryAgain(): Promise<void> {
     if (this.state === 'serves' || this.closed) return
     try {
-      await this.inTime(this.redis.set('cache:probe', '1', 'PX', 1000))
+      await this.patience.for(this.redis.set('cache:probe', '1', 'PX', 1000))
       // More may have come while it was being forgotten.
-      while (this.debts.due().names.length > 0) await this.inTime(this.pay())
+      while (this.debts.due().names.length > 0) await this.patience.for(this.pay())
     } catch (error) {
       return this.fail(error)
     }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type Redis from 'ioredis'
+import { Patience } from '../lib/patience'
 import { capacityMs, costMs, deepestMs, levelOf, waitMs } from './bucket'
 import { MemoryLimiter } from './memory'
 import { type Ask, type Bucket, HOLD_MS, type Hold, type Limiter, type Taken } from './port'
@@ -31,7 +32,7 @@ const BATCH = 500
 export class RedisLimiter implements Limiter {
   private readonly local = new MemoryLimiter()
   private readonly prefix: string
-  private readonly patienceMs: number
+  private readonly patience: Patience
   private readonly restMs: number
   private readonly timer: ReturnType<typeof setInterval>
   /** The servers that there are, this one among them, when Redis was last asked. */
@@ -45,7 +46,7 @@ export class RedisLimiter implements Limiter {
     private readonly options: RedisLimiterOptions,
   ) {
     const { patienceMs = 50, restMs = 1000, prefix = '{limits}' } = options
-    this.patienceMs = patienceMs
+    this.patience = new Patience('Redis', patienceMs)
     this.restMs = restMs
     this.prefix = prefix
     this.timer = setInterval(this.beat, BEAT_EVERY)
@@ -61,7 +62,7 @@ export class RedisLimiter implements Limiter {
   async take(ask: Ask): Promise<Taken> {
     if (this.resting()) return this.local.takeNow(this.share(ask))
     try {
-      const taken = await this.within(this.ask(ask))
+      const taken = await this.patience.for(this.ask(ask))
       this.back()
       return taken
     } catch (error) {
@@ -144,16 +145,6 @@ export class RedisLimiter implements Limiter {
     }
   }
 
-  /** Waits for an answer, but not for long. What is under way is never called off: it is left to itself. */
-  private within<T>(answer: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const late = () => reject(new Error(`Redis did not answer within ${this.patienceMs} ms`))
-      // A busy process finds its timers due before it has read what came meanwhile: that is read first.
-      const timer = setTimeout(() => setImmediate(() => setTimeout(late, 0)), this.patienceMs)
-      answer.then(resolve, reject).finally(() => clearTimeout(timer))
-    })
-  }
-
   /** While Redis is away one request a while tries it; the others do not wait. */
   private resting(): boolean {
     if (!this.away) return false
@@ -194,7 +185,7 @@ export class RedisLimiter implements Limiter {
     const { instanceId } = this.options
     await this.quietly(async () => {
       const beat = this.run(SCRIPTS.beat, [this.key('instances')], [DEAD_AFTER, instanceId])
-      this.instances = Number(await this.within(beat))
+      this.instances = Number(await this.patience.for(beat))
       // It writes, and in time: a server that nobody asks anything of knows that, too.
       this.back()
     })

@@ -1,8 +1,12 @@
 /**
  * What Redis does in one step. Its own clock counts, so that servers whose clocks differ agree. A bucket is the moment, in
- * milliseconds, at which it will be full, and expires five seconds later: to make a key anew for each request of a bucket that fills
+ * milliseconds, at which it will be full, and expires some seconds later: to make a key anew for each request of a bucket that fills
  * fast costs more than to keep it; slots are a sorted set of holders by the end of their time.
+ *
+ * An expiry doubles what it costs to write a bucket. The one that is there is left alone while the moment stays within the same
+ * `STRIDE`, which is shorter than those seconds.
  */
+const STRIDE = 2000
 const NOW = `local call = redis.call
 local t = call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
@@ -15,9 +19,9 @@ local now = t[1] * 1000 + t[2] / 1000
  */
 export const TAKE = `${NOW}
 local n = tonumber(ARGV[1])
-local missing, granted, busy = {}, 1, 0
+local found, missing, granted, busy = {}, {}, 1, 0
 if n > 0 then
-  local found = call('MGET', unpack(KEYS, 1, n))
+  found = call('MGET', unpack(KEYS, 1, n))
   for i = 1, n do
     local cost, left = tonumber(ARGV[2 * i]), 0
     if found[i] then left = math.max(found[i] - now, 0) end
@@ -34,7 +38,11 @@ if busy > 0 then granted = 0 end
 if granted == 1 then
   for i = 1, n do
     local left = missing[i] + tonumber(ARGV[2 * i])
-    if left > 0 then call('SET', KEYS[i], now + left, 'PX', math.ceil(left) + 5000) end
+    if left > 0 then
+      local full, was = now + left, found[i]
+      if was and math.floor(was / ${STRIDE}) == math.floor(full / ${STRIDE}) then call('SET', KEYS[i], full, 'KEEPTTL')
+      else call('SET', KEYS[i], full, 'PX', math.ceil(left) + 5000) end
+    end
   end
   for j = n + 1, #KEYS do
     call('ZADD', KEYS[j], now + ARGV[at + 1], ARGV[at])

@@ -79,6 +79,20 @@ describe('a limiter in Redis', () => {
     expect(await clients[0]?.pttl(`${prefix}:${user.key}`)).toBeWithin(1, 15_001)
   })
 
+  test('keeps a bucket for as long as it is not full, however it came there', async () => {
+    const prefix = `{${crypto.randomUUID()}}`
+    const limiter = begin({ prefix })
+    const user = bucketOf({ capacity: 1000, perSecond: 10 })
+    const redis = clients[0] as Redis
+    for (let taken = 1; taken <= 60; taken++) {
+      await limiter.take({ buckets: [user] })
+      const [full, [seconds, micros]] = [Number(await redis.get(`${prefix}:${user.key}`)), await redis.time()]
+      const now = Number(seconds) * 1000 + Number(micros) / 1000
+      expect(full - now).toBeWithin((taken - 1) * 100 - 3000, taken * 100 + 1)
+      expect(now + (await redis.pttl(`${prefix}:${user.key}`))).toBeGreaterThan(full + 2900)
+    }
+  })
+
   test('goes on when Redis has forgotten its scripts', async () => {
     const limiter = begin()
     const user = bucketOf({ capacity: 2 })
