@@ -33,7 +33,7 @@ const CAPACITY = 10_000_000
 
 /** One request counted. @throws when it is refused. */
 type Count = () => Promise<unknown>
-type Counted = readonly [what: string, count: Count, atMost?: number]
+type Counted = readonly [what: string, count: Count, atMost?: number | undefined]
 type Figures = Omit<LimiterRow, 'what' | 'atMost'>
 
 export async function limiterPhase(context: Context): Promise<LimiterRow[]> {

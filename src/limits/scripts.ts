@@ -19,12 +19,12 @@ local now = t[1] * 1000 + t[2] / 1000
  */
 export const TAKE = `${NOW}
 local n = tonumber(ARGV[1])
-local found, missing, granted, busy = {}, {}, 1, 0
+local was, missing, granted, busy = {}, {}, 1, 0
 if n > 0 then
-  found = call('MGET', unpack(KEYS, 1, n))
+  local found = call('MGET', unpack(KEYS, 1, n))
   for i = 1, n do
-    local cost, left = tonumber(ARGV[2 * i]), 0
-    if found[i] then left = math.max(found[i] - now, 0) end
+    was[i] = tonumber(found[i] or 0)
+    local cost, left = tonumber(ARGV[2 * i]), math.max(was[i] - now, 0)
     if cost > 0 and left + cost - ARGV[2 * i + 1] > 0.001 then granted = 0 end
     missing[i] = left
   end
@@ -37,10 +37,10 @@ end
 if busy > 0 then granted = 0 end
 if granted == 1 then
   for i = 1, n do
-    local left = missing[i] + tonumber(ARGV[2 * i])
+    local left = missing[i] + ARGV[2 * i]
     if left > 0 then
-      local full, was = now + left, found[i]
-      if was and math.floor(was / ${STRIDE}) == math.floor(full / ${STRIDE}) then call('SET', KEYS[i], full, 'KEEPTTL')
+      local full = now + left
+      if full - was[i] < ${STRIDE} - was[i] % ${STRIDE} then call('SET', KEYS[i], full, 'KEEPTTL')
       else call('SET', KEYS[i], full, 'PX', math.ceil(left) + 5000) end
     end
   end
@@ -50,7 +50,7 @@ if granted == 1 then
   end
 end
 local answer = { granted, busy }
-for i = 1, n do answer[i + 2] = math.floor(missing[i] * 1000) end
+for i = 1, n do answer[i + 2] = missing[i] * 1000 end
 return answer
 `
 
