@@ -3,7 +3,7 @@ import { newId } from '../../src/lib/ids'
 import { GroupedLedger } from '../../src/store/ledger-groups'
 import { openPostgres } from '../../src/store/postgres'
 import { SqlBudgets } from '../../src/store/sql/budgets'
-import { type Db, openDb } from '../../src/store/sql/db'
+import { type DbOfPool, openDb } from '../../src/store/sql/db'
 import { SqlLedger } from '../../src/store/sql/ledger'
 import { type Accounts, type Choice, History, randomFrom } from './bank-history'
 import { AT, type Given } from './contract/given'
@@ -136,7 +136,7 @@ export async function runBank({ url, seed, seconds, clients = 12 }: BankOptions)
 }
 
 /** A company of its own, limited or not, with some people and keys, all with a little money and some with budgets: both shall run out. */
-async function openAccounts(db: Db, choice: Choice): Promise<Accounts> {
+async function openAccounts(db: DbOfPool, choice: Choice): Promise<Accounts> {
   const [ledger, budgets] = [new SqlLedger(db), new SqlBudgets(db)]
   const open = async (kind: 'tenant' | 'user' | 'key', limited: boolean, amount: number) => {
     const { id } = await ledger.open(newAccount({ kind, limited }))

@@ -6,7 +6,10 @@ import * as schema from '../schema'
 
 export type Db = NodePgDatabase<typeof schema>
 
-export const openDb = (pool: Pool): Db => drizzle(pool, { schema })
+/** With the connections themselves, for the few calls that are made so often that putting statements together shows. */
+export type DbOfPool = Db & { $client: Pool }
+
+export const openDb = (pool: Pool): DbOfPool => drizzle(pool, { schema })
 
 /** A fixed number that names this program's migrations among the advisory locks of a shared database. */
 const MIGRATION_LOCK = 7_406_110
