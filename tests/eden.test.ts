@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { treaty } from '@elysiajs/eden'
 import { tour } from '../docs/examples/eden'
+import { askAll } from '../docs/examples/eden-socket'
 import type { App } from '../src/app'
 import { type TestApp, testApp } from './support/app'
 
@@ -40,4 +41,13 @@ test('hands failures over with their status', async () => {
   const { data, error } = await api.v1.conversations.get()
   expect(data).toBeNull()
   expect(error).toMatchObject({ status: 401, value: { success: false, error: { code: 'UNAUTHORIZED' } } })
+})
+
+test('asks several things at once over a socket with the example of the documentation', async () => {
+  const { token } = await app.signUp()
+  const messages = ['First', 'Second, at 2026-01-01T10:00:00.000Z', 'Third']
+  const answers = await askAll(url, token, messages)
+  expect(answers).toHaveLength(3)
+  for (const [i, message] of messages.entries()) expect(answers[i]).toContain(message)
+  expect(await askAll(url, `${token}x`, messages).catch(String)).toContain('Error: ')
 })

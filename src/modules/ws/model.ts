@@ -58,7 +58,36 @@ type Client = typeof CLIENT
 export type ClientFrame = { [K in keyof Client]: Static<Client[K]> }[keyof Client]
 
 const Seq = Type.Integer({ minimum: 0, description: 'The number of the event, to resume after' })
-const Chunk = t.Object({}, { additionalProperties: true, description: '`data` of the same event of the SSE stream' })
+const open = { additionalProperties: true }
+/** What every client reads; the SSE stream's own description has the rest. */
+const Chunk = t.Object(
+  {
+    choices: t.Optional(
+      t.Array(
+        t.Object(
+          {
+            index: t.Integer(),
+            delta: t.Object({ content: t.Optional(t.Nullable(t.String())) }, open),
+            finish_reason: t.Nullable(t.String()),
+          },
+          open,
+        ),
+      ),
+    ),
+    conversation_id: t.Optional(
+      t.String({ description: 'On the first event of a stored answer, as the ids after it' }),
+    ),
+    branch_id: t.Optional(t.String()),
+    message_id: t.Optional(t.String()),
+    run_id: t.Optional(t.String()),
+    usage: t.Optional(t.Nullable(t.Object({}, open))),
+    cost_usd: t.Optional(t.Nullable(t.Number({ description: 'On the last event' }))),
+    finish_reason: t.Optional(t.String({ description: 'On the last event' })),
+    error: t.Optional(t.Object({ message: t.String(), code: t.String() }, open)),
+  },
+  { ...open, description: '`data` of the same event of the SSE stream' },
+)
+const Restart = t.Object({ restart: t.Object({ after: t.Integer() }) })
 const MaybeId = t.Optional(t.Nullable(t.String()))
 
 /** What the server sends, by `type`. */
@@ -71,7 +100,7 @@ const SERVER = {
   }),
   event: t.Object({ type: t.Literal('event'), id: MaybeId, run_id: t.String(), seq: Seq, data: Chunk }),
   restart: t.Object(
-    { type: t.Literal('restart'), id: MaybeId, run_id: t.String(), seq: Seq, data: Chunk },
+    { type: t.Literal('restart'), id: MaybeId, run_id: t.String(), seq: Seq, data: Restart },
     { description: 'Drop all text after event `data.restart.after`: it follows anew' },
   ),
   done: t.Object(
