@@ -1,4 +1,4 @@
-import type { Owner } from './port'
+import type { Owner } from './port-accounts'
 import type { LedgerAccountKind, LedgerEntryKind, ReservationState } from './schema'
 import type { BudgetPeriod, CostBasis, UsageStatus } from './schema-money'
 

@@ -1,4 +1,4 @@
-import type { User } from './port'
+import type { User } from './port-accounts'
 import type { Role } from './schema'
 
 /** A customer of the operator. */
