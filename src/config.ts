@@ -2,12 +2,10 @@ import { hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cores } from './lib/cores'
-import { nanosOf } from './lib/money'
+import { type Env, envReader } from './lib/env'
 import { parseRate, type Rate } from './lib/rate'
 import { type UnknownPrice, unknownPriceOf } from './lib/unknown-price'
 import { readMcpFile } from './tools/file'
-
-type Env = Record<string, string | undefined>
 
 /** Every setting, typed and grouped by the part that receives it. Made once, by `loadConfig`, in `index.ts`. */
 export type Config = ReturnType<typeof loadConfig>
@@ -25,7 +23,7 @@ export class ConfigError extends Error {
  * @throws ConfigError naming every bad variable and what it accepts.
  */
 export function loadConfig(env: Env) {
-  const read = reader(env)
+  const read = envReader(env)
   const production = read.oneOf('NODE_ENV', ['development', 'test', 'production'], 'development') === 'production'
   const dataDir = read.text('DATA_DIR', '.data')
   const supabaseUrl = read.url('SUPABASE_URL')
@@ -176,7 +174,7 @@ export function loadConfig(env: Env) {
     },
   }
   if (kind === 'postgres' && !databaseUrl) read.problem('STORE=postgres needs DATABASE_URL')
-  read.done()
+  if (read.problems.length > 0) throw new ConfigError(read.problems)
   const signed = secret.value ?? keptSecret(dataDir)
   config.auth.signingKey = signingKey(signed)
   config.encryptionSecret = encryption.value ?? signed
@@ -336,7 +334,6 @@ export function loadConfig(env: Env) {
   }
 }
 
-const PYTHON_LEVELS: Record<string, string> = { warning: 'warn', critical: 'fatal' }
 const SERVICES = ['openrouter', 'groq', 'mistral', 'deepseek', 'together', 'fireworks', 'xai', 'cerebras'] as const
 const SERVICE_KEYS = SERVICES.map((name) => `${name.toUpperCase()}_API_KEY`)
 const PROVIDERS = ['litellm', 'openai', 'anthropic', 'azure', ...SERVICES] as const
@@ -378,87 +375,4 @@ function keptSecret(dataDir: string): string {
   const secret = randomBytes(32).toString('hex')
   writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: 'wx' })
   return secret
-}
-
-/** Reads one variable per call and collects what is wrong; an empty variable counts as absent, except for secrets. */
-function reader(env: Env) {
-  const problems: string[] = []
-  const problem = (text: string) => void problems.push(text)
-  const get = (name: string) => env[name]?.trim() || undefined
-
-  function text(name: string): string | undefined
-  function text(name: string, fallback: string): string
-  function text(name: string, fallback?: string) {
-    return get(name) ?? fallback
-  }
-
-  return {
-    text,
-    problem,
-    int(name: string, fallback: number, { min, max }: { min: number; max: number }): number {
-      const value = get(name)
-      if (value === undefined) return fallback
-      const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
-      if (number >= min && number <= max) return number
-      problem(`${name} must be a whole number from ${min} to ${max}, not "${value}"`)
-      return fallback
-    },
-    bool(name: string, fallback: boolean): boolean {
-      const value = get(name)?.toLowerCase()
-      if (value === undefined) return fallback
-      if (['true', '1', 'yes', 'on'].includes(value)) return true
-      if (['false', '0', 'no', 'off'].includes(value)) return false
-      problem(`${name} must be true or false, not "${value}"`)
-      return fallback
-    },
-    /** Case does not matter, and Python's words for log levels are known. */
-    oneOf<const T extends string, const F extends T | undefined>(
-      name: string,
-      choices: readonly T[],
-      fallback: F,
-    ): T | F {
-      const value = get(name)
-      if (value === undefined) return fallback
-      const lower = value.toLowerCase()
-      const plain = PYTHON_LEVELS[lower] ?? lower
-      const choice = choices.find((c) => c.toLowerCase() === plain)
-      if (choice) return choice
-      problem(`${name} must be one of ${choices.join(', ')}, not "${value}"`)
-      return fallback
-    },
-    url(name: string, protocols = ['http:', 'https:']): string | undefined {
-      const value = get(name)
-      if (value === undefined) return undefined
-      const url = URL.canParse(value) ? new URL(value) : undefined
-      if (url && protocols.includes(url.protocol)) return value.replace(/\/+$/, '')
-      // The value itself is not repeated: these often carry a password.
-      problem(`${name} must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`)
-      return undefined
-    },
-    /** US dollars, as nano-dollars. */
-    usd(name: string, fallback: bigint): bigint {
-      const value = get(name)
-      if (value === undefined) return fallback
-      const nanos = nanosOf(value)
-      if (nanos !== undefined) return nanos
-      problem(`${name} must be an amount in US dollars such as 0.05, not "${value}"`)
-      return fallback
-    },
-    list(name: string, fallback: string[]): string[] {
-      const items = get(name)
-        ?.split(',')
-        .map((item) => item.trim())
-        .filter(Boolean)
-      return items?.length ? items : fallback
-    },
-    secret(name: string, min = 32): { value: string | undefined; given: boolean } {
-      const value = env[name]?.trim()
-      if (value === undefined) return { value: undefined, given: false }
-      if (value.length < min) problem(`${name} must have at least ${min} characters (it has ${value.length})`)
-      return { value, given: true }
-    },
-    done() {
-      if (problems.length) throw new ConfigError(problems)
-    },
-  }
 }
