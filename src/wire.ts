@@ -6,6 +6,7 @@ import { type AppError, ERRORS } from './errors'
 import { newId } from './lib/ids'
 import { Seal } from './lib/seal'
 import { hashToken } from './lib/tokens'
+import { Rates } from './limits/rates'
 import { Lag } from './load/lag'
 import { overloaded, Places } from './load/places'
 import type { Log } from './log'
@@ -55,7 +56,7 @@ import type { Store } from './store/port'
 import { dependencies } from './wiring/dependencies'
 import { litellmPeople, openModels } from './wiring/models'
 import { moneyServices } from './wiring/money'
-import { openBetween, openCache, openRates, openRedis } from './wiring/redis'
+import { openBetween, openCache, openLimiter, openRedis } from './wiring/redis'
 import { type EmbeddedOptions, openStore, writersOf } from './wiring/store'
 import { openTools } from './wiring/tools'
 
@@ -93,19 +94,25 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
     { ...forgetful(opened, cache), wallets: walletsWithKeys(opened.wallets, litellmKeys) },
     tell,
   )
-  /** What Redis is for; `/health` shows how each is done now. */
-  const redisUses: RedisUse[] = [{ name: 'cache', mode: () => cache.mode() }]
   const { bus, runLog, ...between } = await openBetween(redis)
-  redisUses.push(...between.uses)
+  const limiter = openLimiter(redis, instanceId, log)
+  /** What Redis is for; `/health` shows how each is done now. */
+  const redisUses: RedisUse[] = redis
+    ? [
+        { name: 'cache', mode: () => cache.mode() },
+        ...between.uses,
+        { name: 'rate_limits', mode: () => (limiter.mode === 'redis' ? 'redis' : 'local') },
+      ]
+    : []
 
   const { signingKey, accessTokenMinutes, external } = config.auth
-  const limiter = new LoginLimiter(redis)
+  const logins = new LoginLimiter(limiter)
   const accounts = new Accounts({
     store,
     tokens: new AccessTokens(signingKey, accessTokenMinutes * 60),
     external: external && new ExternalTokens(external),
     passwords: new Passwords(),
-    limiter,
+    limiter: logins,
     refreshKey: new Uint8Array(hkdfSync('sha256', signingKey, '', 'refresh-token/v1', 32)),
     now,
     onRefused: ({ why, ...facts }) => {
@@ -121,6 +128,7 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
       log.warn('The account of ADMIN_EMAIL is disabled. Another owner can enable it')
     }
   } catch (error) {
+    await limiter.close()
     await between.close()
     cache.close()
     redis?.disconnect()
@@ -180,8 +188,12 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
   const places = new Places({ ...config.load, onShed: (standing) => metrics.shed(standing) })
   const lag = new Lag()
   metrics.watchLoad(() => ({ taken: places.taken, waiting: places.waiting }))
-  const rates = openRates(config, { redis, instanceId, metrics, log })
-  redisUses.push({ name: 'rate_limits', mode: () => (rates.mode === 'redis' ? 'redis' : 'local') })
+  const rates = new Rates({
+    limiter,
+    settings: config.rates,
+    newId,
+    onRefused: (limit) => metrics.rateLimited(limit),
+  })
   const chat = new Chat({
     store,
     runs,
@@ -248,7 +260,7 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
     accounts,
     /** Where people register and sign in by password. */
     signIn: config.supabaseAuth
-      ? new SupabaseSignIn({ ...config.supabaseAuth, limiter, forget: (hash) => accounts.forget(hash) })
+      ? new SupabaseSignIn({ ...config.supabaseAuth, limiter: logins, forget: (hash) => accounts.forget(hash) })
       : signInWithKeys(accounts, litellmKeys),
     litellmKeys,
     keys: new Keys(store, accounts, now),

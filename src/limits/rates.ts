@@ -49,10 +49,6 @@ export class Rates {
     return this.deps.settings.address !== undefined
   }
 
-  get mode(): Limiter['mode'] {
-    return this.deps.limiter.mode
-  }
-
   /** A request from this address. Undefined when nothing limits it. */
   address(address: string): Promise<Verdict> | undefined {
     const { address: rate } = this.deps.settings

@@ -3,10 +3,8 @@ import { MemoryBus } from '../bus/memory'
 import { KeptCache } from '../cache/kept'
 import { MemoryShelf } from '../cache/memory'
 import type { CacheOptions } from '../cache/port'
-import type { Config } from '../config'
-import { newId } from '../lib/ids'
 import { MemoryLimiter } from '../limits/memory'
-import { Rates } from '../limits/rates'
+import type { Limiter } from '../limits/port'
 import { RedisLimiter } from '../limits/redis'
 import type { Log } from '../log'
 import type { RedisUse } from '../modules/health/service'
@@ -74,18 +72,11 @@ export async function openCache(redis: Redis | undefined, metrics: Metrics, log:
 }
 
 /** Counts in Redis where there is one, for all servers together; else in this process. */
-export function openRates({ rates: settings }: Config, { redis, instanceId, metrics, log }: RatesParts): Rates {
+export function openLimiter(redis: Redis | undefined, instanceId: string, log: Log): Limiter {
+  if (!redis) return new MemoryLimiter()
   const onMode = (mode: string, err: unknown) =>
     mode === 'redis'
       ? log.info('rate limits are counted in Redis again')
       : log.warn({ err }, 'rate limits are counted by this server alone, as Redis does not serve')
-  const limiter = redis ? new RedisLimiter(redis, { instanceId, onMode }) : new MemoryLimiter()
-  return new Rates({ limiter, settings, newId, onRefused: (limit) => metrics.rateLimited(limit) })
-}
-
-interface RatesParts {
-  redis: Redis | undefined
-  instanceId: string
-  metrics: Metrics
-  log: Log
+  return new RedisLimiter(redis, { instanceId, onMode })
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { MemoryLimiter } from '../../src/limits/memory'
 import { AccessTokens, ExternalTokens } from '../../src/modules/accounts/access-tokens'
 import { LoginLimiter } from '../../src/modules/accounts/login-limiter'
 import { Passwords } from '../../src/modules/accounts/passwords'
@@ -108,7 +109,7 @@ describe('a token of the outside issuer', () => {
       tokens: new AccessTokens(new Uint8Array(32), 900),
       external: new ExternalTokens({ algorithm: 'HS256', secret: SECRET, tenantClaim: 'tenant_id' }),
       passwords: new Passwords(),
-      limiter: new LoginLimiter(undefined),
+      limiter: new LoginLimiter(new MemoryLimiter()),
       refreshKey: new Uint8Array(32),
       now: () => new Date(),
       onRefused: (reason) => told.push(reason),

@@ -1,68 +1,43 @@
-import type Redis from 'ioredis'
-import {
-  type IRateLimiterOptions,
-  type RateLimiterAbstract,
-  RateLimiterMemory,
-  RateLimiterRedis,
-  RateLimiterRes,
-} from 'rate-limiter-flexible'
 import { AppError } from '../../errors'
 import { hashToken } from '../../lib/tokens'
+import type { Bucket, Limiter } from '../../limits/port'
 
-/** Tries per window. An address may be an office; an account is one person. */
+/** Tries at once, and seconds in which as many come back. An address may be an office; an account is one person. */
 const LIMITS = {
-  account: { keyPrefix: 'login:account', points: 10, duration: 900 },
-  address: { keyPrefix: 'login:address', points: 100, duration: 900 },
-  register: { keyPrefix: 'register:address', points: 20, duration: 3600 },
-} as const satisfies Record<string, IRateLimiterOptions>
+  account: { capacity: 10, seconds: 900 },
+  address: { capacity: 100, seconds: 900 },
+  register: { capacity: 20, seconds: 3600 },
+}
 
-/** Slows down whoever guesses passwords, before any hashing. Shared by all servers when Redis is there. */
+/** Slows down whoever guesses passwords, before any hashing. */
 export class LoginLimiter {
-  private readonly limiters: Record<keyof typeof LIMITS, RateLimiterAbstract>
-
-  constructor(redis: Redis | undefined) {
-    const make = (options: IRateLimiterOptions): RateLimiterAbstract => {
-      const memory = new RateLimiterMemory(options)
-      // While Redis is away each server counts for itself: less strict, but nobody is locked out or let through freely.
-      return redis
-        ? new RateLimiterRedis({
-            ...options,
-            storeClient: redis,
-            insuranceLimiter: memory,
-          })
-        : memory
-    }
-    this.limiters = {
-      account: make(LIMITS.account),
-      address: make(LIMITS.address),
-      register: make(LIMITS.register),
-    }
-  }
+  constructor(private readonly limiter: Pick<Limiter, 'take' | 'correct'>) {}
 
   /** @throws AppError RATE_LIMIT_EXCEEDED */
-  async beforeLogin(email: string, address: string): Promise<void> {
-    await this.consume('address', address)
-    await this.consume('account', hashToken(email))
+  beforeLogin(email: string, address: string): Promise<void> {
+    return this.take([bucket('address', address), bucket('account', hashToken(email))])
   }
 
   /** @throws AppError RATE_LIMIT_EXCEEDED */
   beforeRegister(address: string): Promise<void> {
-    return this.consume('register', address)
+    return this.take([bucket('register', address)])
   }
 
   /** A success clears the account's count: its owner is here. */
   async succeeded(email: string): Promise<void> {
-    await this.limiters.account.delete(hashToken(email))
+    await this.limiter.correct([bucket('account', hashToken(email), -LIMITS.account.capacity)])
   }
 
-  private async consume(which: keyof typeof LIMITS, key: string): Promise<void> {
-    try {
-      await this.limiters[which].consume(key)
-    } catch (refusal) {
-      if (!(refusal instanceof RateLimiterRes)) throw refusal
-      throw new AppError('RATE_LIMIT_EXCEEDED', 'Too many attempts. Wait a while before the next one', {
-        retryAfter: Math.ceil(refusal.msBeforeNext / 1000),
-      })
-    }
+  private async take(buckets: Bucket[]): Promise<void> {
+    const { granted, levels } = await this.limiter.take({ buckets })
+    if (granted) return
+    throw new AppError('RATE_LIMIT_EXCEEDED', 'Too many attempts. Wait a while before the next one', {
+      retryAfter: Math.ceil(Math.max(...levels.map(({ waitMs }) => waitMs)) / 1000),
+    })
   }
+}
+
+function bucket(name: keyof typeof LIMITS, whose: string, cost = 1): Bucket {
+  const { capacity, seconds } = LIMITS[name]
+  return { name: `login-${name}`, key: `login-${name}:${whose}`, capacity, perSecond: capacity / seconds, cost }
 }

@@ -1,4 +1,5 @@
 import { AppError } from '../../../src/errors'
+import { MemoryLimiter } from '../../../src/limits/memory'
 import { LoginLimiter } from '../../../src/modules/accounts/login-limiter'
 import { type SupabaseOptions, SupabaseSignIn } from '../../../src/modules/accounts/supabase'
 import type { SupabaseApi } from './api'
@@ -10,7 +11,7 @@ export const ADDRESS = '203.0.113.7'
 export function startSignIn(api: SupabaseApi, options: Partial<SupabaseOptions> = {}) {
   const forgotten: string[] = []
   const { url, anonKey, serviceKey } = api
-  const limiter = new LoginLimiter(undefined)
+  const limiter = new LoginLimiter(new MemoryLimiter())
   const forget = (hash: string) => void forgotten.push(hash)
   return { signIn: new SupabaseSignIn({ url, anonKey, serviceKey, limiter, forget, ...options }), forgotten }
 }
