@@ -38,14 +38,17 @@ export class Patience {
   }
 
   // A busy process finds its timers due before it has read what came meanwhile: that is read first.
-  private readonly due = () => setImmediate(() => setTimeout(this.giveUp, 0))
-
-  private readonly giveUp = () => {
-    this.timer = undefined
+  private readonly due = () => {
     const now = performance.now()
+    setImmediate(() => setTimeout(() => this.giveUp(now), 0))
+  }
+
+  /** Of those that are still waiting, all whose time was over at `then`. */
+  private giveUp(then: number): void {
+    this.timer = undefined
     for (const entry of this.waiting) {
-      if (entry.until > now) {
-        this.timer = setTimeout(this.due, entry.until - now)
+      if (entry.until > then) {
+        this.timer = setTimeout(this.due, entry.until - performance.now())
         return
       }
       this.waiting.delete(entry)

@@ -26,3 +26,14 @@ test('takes what has come while the process was busy', async () => {
   Bun.sleepSync(30)
   expect(await answer).toBe('here')
 })
+
+test('gives each a last look of its own, however long the process was busy with those before', async () => {
+  const patience = new Patience('Redis', 20)
+  const first = patience.for(late()).catch(String)
+  await Bun.sleep(10)
+  const answer = new Promise((resolve) => setTimeout(() => setImmediate(() => resolve('here')), 25))
+  const second = patience.for(answer).catch(String)
+  setTimeout(() => Bun.sleepSync(30), 11)
+  expect(await second).toBe('here')
+  expect(await first).toBe('Error: Redis did not answer within 20 ms')
+})
