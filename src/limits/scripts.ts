@@ -1,10 +1,10 @@
 /**
  * What Redis does in one step. Its own clock counts, so that servers whose clocks differ agree. A bucket is the moment, in
- * milliseconds, at which it will be full, and expires some seconds later: to make a key anew for each request of a bucket that fills
+ * milliseconds, at which it will be full, and expires five seconds later: to make a key anew for each request of a bucket that fills
  * fast costs more than to keep it; slots are a sorted set of holders by the end of their time.
  *
  * An expiry doubles what it costs to write a bucket. The one that is there is left alone while the moment stays within the same
- * `STRIDE`, which is shorter than those seconds.
+ * `STRIDE`, which is shorter than those five seconds.
  */
 const STRIDE = 2000
 const NOW = `local call = redis.call
