@@ -77,8 +77,14 @@ export class RedisBus implements Bus {
 
   private receive(channel: string, message: string): void {
     if (message.startsWith(this.sender)) return
-    if (channel === GAP) this.tellOfGap()
-    else this.local.publish(channel.slice(PREFIX.length), message.slice(this.sender.length + 1))
+    if (channel === GAP) return void this.tellOfGap()
+    const topic = channel.slice(PREFIX.length)
+    try {
+      this.local.publish(topic, message.slice(this.sender.length + 1))
+    } catch {
+      // Another version's, or not ours at all: what cannot be read is as good as missed.
+      for (const { onGap } of this.topics.get(topic) ?? []) onGap?.()
+    }
   }
 
   private ready(): void {

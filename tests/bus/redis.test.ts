@@ -124,3 +124,21 @@ test('tells of a gap when only the sender was cut off', async () => {
   await until(() => gaps > 0)
   expect(heard).toEqual([])
 })
+
+test('what a listener cannot read counts as missed, and what follows is heard', async () => {
+  const { bus, redis } = await join()
+  const heard: unknown[] = []
+  let gaps = 0
+  bus.subscribe(
+    'facts',
+    (message) => void heard.push(JSON.parse(message)),
+    () => gaps++,
+  )
+  await until(async () => (await listeners(redis, 'facts')) === 1)
+  const [other, before] = [await join(), gaps]
+  await other.redis.publish('aco:bus:facts', 'of another program')
+  other.bus.publish('facts', '{"kind":"balance"}')
+  await until(() => heard.length > 0)
+  expect(heard).toEqual([{ kind: 'balance' }])
+  expect(gaps).toBe(before + 1)
+})
