@@ -177,7 +177,8 @@ test('a second death closes it with what was kept', async () => {
   const { others } = servers
   const { run, row, text, calls } = await orphan(servers)
   const busy = async (child: Child) => /^answers_in_work 1$/m.test(await (await call(child, '/metrics')).text())
-  await until(async () => (await busy(others[0])) || busy(others[1]))
+  // Ten seconds without a heartbeat, then a look every three: on a busy machine that is no more than a beginning.
+  await until(async () => (await busy(others[0])) || busy(others[1]), 45_000)
   const [heir, last] = (await busy(others[0])) ? others : [others[1], others[0]]
   const elsewhere = read(servers, last, run)
   await until(async () => (await row()).continued === 1 && calls() === 2)
