@@ -23,9 +23,9 @@ export class LoginLimiter {
     return this.take([bucket('register', address)])
   }
 
-  /** A success clears the account's count: its owner is here. */
-  async succeeded(email: string): Promise<void> {
-    await this.limiter.correct([bucket('account', hashToken(email), -LIMITS.account.capacity)])
+  /** A success clears the account's count: its owner is here, and does not wait for that. */
+  succeeded(email: string): void {
+    void this.limiter.correct([bucket('account', hashToken(email), -LIMITS.account.capacity)])
   }
 
   private async take(buckets: Bucket[]): Promise<void> {

@@ -91,7 +91,7 @@ export class Accounts implements SignIn {
     const found = await store.accounts.findByEmail(email)
     const right = await passwords.verify(password, found?.passwordHash)
     if (!found || !right) throw new AppError('UNAUTHORIZED', WRONG_PASSWORD)
-    await limiter.succeeded(email)
+    limiter.succeeded(email)
     if (passwords.outdated(found.passwordHash)) {
       await store.accounts.setPasswordHash(found.user.userId, await passwords.hash(password))
     }

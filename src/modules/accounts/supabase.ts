@@ -61,7 +61,7 @@ export class SupabaseSignIn implements SignIn {
     const email = given.toLowerCase()
     await limiter.beforeLogin(email, address)
     const signedIn = await this.byPassword(email, password)
-    await limiter.succeeded(email)
+    limiter.succeeded(email)
     return signedIn
   }
 
