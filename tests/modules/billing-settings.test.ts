@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { DEFAULT_TENANT } from '../../src/lib/ids'
+import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test'
+import { DEFAULT_TENANT, newId } from '../../src/lib/ids'
 import { personAccount } from '../../src/modules/billing/account-ids'
 import { INPUT, OUTPUT, type Paid, paidApp } from '../support/paid'
 import { readSse } from '../support/read-sse'
@@ -47,6 +47,37 @@ describe('who pays in advance', () => {
     expect(answer.status).toBe(200)
     const cost = await costOf(prepaid, 'say 1', 1)
     expect(await prepaid.account(userId)).toMatchObject({ balance: GRANT - cost, reserved: 0n })
+  })
+
+  test('is not refused when another of their answers brings it between a look at the balance and one at the entries', async () => {
+    const { token, userId } = await prepaid.app.signUp()
+    const { ledger } = prepaid.app.services.store
+    const account = { id: personAccount(DEFAULT_TENANT, userId), tenantId: DEFAULT_TENANT, kind: 'user' as const }
+    await ledger.open({ ...account, ownerId: userId, limited: true, at: new Date() })
+    const entries = spyOn(ledger, 'entries').mockImplementationOnce(async (...asked) => {
+      entries.mockRestore()
+      await ledger.credit({
+        id: newId(),
+        accountId: account.id,
+        amount: GRANT,
+        kind: 'grant',
+        reason: 'test',
+        actorId: null,
+        idempotencyKey: `signup:${userId}`,
+        at: new Date(),
+      })
+      return ledger.entries(...asked)
+    })
+    const answer = await chat(prepaid, token, say('say 1', { max_tokens: 20 }))
+    expect(answer.status).toBe(200)
+    const cost = await costOf(prepaid, 'say 1', 1)
+    expect(await prepaid.account(userId)).toMatchObject({ balance: GRANT - cost, reserved: 0n })
+  })
+
+  test('is refused once nothing of it is left', async () => {
+    const { token } = await prepaid.app.signUp()
+    expect((await chat(prepaid, token, say('say 490', { max_tokens: 490 }))).status).toBe(200)
+    expect((await chat(prepaid, token, say('say 490', { max_tokens: 490 }))).status).toBe(402)
   })
 
   test('pays for models of unknown price what the policy says', async () => {

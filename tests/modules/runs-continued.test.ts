@@ -195,7 +195,7 @@ test('nobody goes on for a person who was disabled meanwhile', async () => {
   const servers = await three({})
   const { row, text, calls } = await orphan(servers)
   await servers.pool.query('update users set disabled_at = now()')
-  await until(async () => (await row()).status === 'interrupted', 30_000)
+  await until(async () => (await row()).status === 'interrupted', 45_000)
   expect((await row()).continued).toBe(0)
   expect(await text()).toStartWith('t1')
   expect(calls()).toBe(1)

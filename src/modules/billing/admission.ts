@@ -93,7 +93,7 @@ export class Admission {
   private async reserve(held: Held, { first, limited, user }: Trying): Promise<Held> {
     let asking = first
     let { request } = held
-    let granted = false
+    let looked = false
     for (let tries = 0; ; ) {
       const [answer] = await this.write(asking)
       switch (answer?.outcome) {
@@ -112,8 +112,8 @@ export class Admission {
           this.deps.onRefused('unpriced')
           throw noPrice(held)
         case 'insufficient': {
-          if (!granted && (await this.granted(user, limited, answer))) {
-            granted = true
+          if (!looked && (await this.granted(user, limited, answer))) {
+            looked = true
             continue
           }
           const shorter = ++tries < TRIES ? clip(held, answer.available) : undefined
@@ -156,13 +156,16 @@ export class Admission {
     if (limited && signupCredit > 0n) await this.grant(tenantId, userId)
   }
 
-  /** The process may have died between opening the account and its grant: an account without any entry gets it now. */
+  /**
+   * The process may have died between opening the account and its grant: an account without any entry gets it now. Where there is
+   * one, another answer may have brought it just now, behind the look that found nothing.
+   * @returns whether another look is worth it.
+   */
   private async granted({ tenantId, userId }: User, limited: boolean, { budget }: Insufficient): Promise<boolean> {
     const { ledger, signupCredit } = this.deps
     if (!limited || signupCredit <= 0n || budget) return false
     const { total } = await ledger.entries(personAccount(tenantId, userId), { page: 1, limit: 1 })
-    if (total > 0) return false
-    await this.grant(tenantId, userId)
+    if (total === 0) await this.grant(tenantId, userId)
     return true
   }
 

@@ -3,6 +3,11 @@ import type { StartRun } from './live'
 
 /** Seconds without a heartbeat after which a process counts as dead. */
 export const DEAD_AFTER = 10
+/**
+ * Seconds more until it is closed where others may go on with it: all of them have looked by then. The same look would close a run
+ * whose process fell silent behind its claim, and a process without room would close what others have room for.
+ */
+const CLAIMED_WITHIN = 6
 /** Milliseconds after which a run that was begun here, and is not made here, counts as lost. */
 const LOST_AFTER = 30_000
 
@@ -44,7 +49,7 @@ export class Orphans {
     if (continues && (closing || !this.heir)) return
     if (continues && this.heir) await this.claim(this.heir)
     const before = new Date(now().getTime() - LOST_AFTER)
-    await store.runs.interruptOrphans(DEAD_AFTER, now(), {
+    await store.runs.interruptOrphans(continues ? DEAD_AFTER + CLAIMED_WITHIN : DEAD_AFTER, now(), {
       instanceId,
       making: [...making, ...this.claimed],
       before,
