@@ -2,7 +2,7 @@
  * This server with the books switched off: what it costs to have every answer paid for is the difference to it. Everything else
  * is the same code; the ledger grants and settles at once, in memory, and nothing is written.
  */
-import { GroupedLedger } from '../src/store/ledger-groups'
+import { QuotaLedger } from '../src/store/ledger-quotas'
 import type { LedgerStore } from '../src/store/port-money'
 
 const free: Pick<LedgerStore, 'reserve' | 'settle' | 'void'> = {
@@ -11,5 +11,5 @@ const free: Pick<LedgerStore, 'reserve' | 'settle' | 'void'> = {
   void: async (ids) => ids.map(() => ({ outcome: 'voided' })),
 }
 
-Object.assign(GroupedLedger.prototype, free)
+Object.assign(QuotaLedger.prototype, free)
 await import('../src/index')

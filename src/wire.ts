@@ -52,6 +52,7 @@ import { inName } from './plugins/auth'
 import { Idempotency } from './plugins/idempotency-keys'
 import { Metrics } from './plugins/metrics'
 import { GroupedLedger } from './store/ledger-groups'
+import { QuotaLedger } from './store/ledger-quotas'
 import type { Store } from './store/port'
 import { dependencies } from './wiring/dependencies'
 import { litellmPeople, openModels } from './wiring/models'
@@ -137,6 +138,7 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
   }
 
   /** Whether answers of servers that died are made again: only one database knows the answers of all of them. */
+  const onFault = (message: string, err: unknown) => log.error({ err }, message)
   const continues = config.orphanedAnswers === 'continue' && store.kind === 'postgres'
   const runs = new Runs({
     store,
@@ -145,7 +147,7 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
     bus,
     instanceId,
     now,
-    onFault: (message, err) => log.error({ err }, message),
+    onFault,
   })
   await runs.open()
 
@@ -167,8 +169,10 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
   })
   if (store.kind !== 'edge') webhooks.start()
 
+  // What the embedded database was sent dies with this process: it is waited for.
+  const quotas = store.kind === 'postgres' ? new QuotaLedger(store.ledger, { now, onFault }) : undefined
   const billing = new Billing({
-    ledger: store.kind === 'edge' ? undefined : new GroupedLedger(store.ledger),
+    ledger: store.kind === 'edge' ? undefined : (quotas ?? new GroupedLedger(store.ledger)),
     rater,
     journal: new Journal(config.store.dataDir, instanceId),
     answers: store.turns,
@@ -179,7 +183,7 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
     onEvent: () => webhooks.wake(),
     onRefused: (reason) => metrics.reservationRefused(reason),
     onWaiting: (count) => metrics.settlementsWaiting(count),
-    onFault: (message, err) => log.error({ err }, message),
+    onFault,
     now,
   })
   await billing.open()
@@ -276,7 +280,7 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
       key: new Uint8Array(hkdfSync('sha256', signingKey, '', 'batch-confirmation/v1', 32)),
       now,
     }),
-    exports: new Exports({ store, now, onFault: (message, err) => log.error({ err }, message) }),
+    exports: new Exports({ store, now, onFault }),
     imports: new Imports({ store, now, maxBytes: config.server.maxImportBytes, atOnce: writersOf(config) }),
     feedback,
     observatory: new Observatory({ store, conversations, chat, runs, feedback, models, tenants, now }),
@@ -306,7 +310,7 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
       seal,
       instanceId,
       now,
-      onFault: (message, err) => log.error({ err }, message),
+      onFault,
     }),
     redisUses,
     health: new Health(
@@ -329,6 +333,7 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
     async close(ms = config.server.drainTimeout * 1000) {
       lag.close()
       await billing.close(ms)
+      await quotas?.close()
       await rates.close()
       await between.close()
       cache.close()

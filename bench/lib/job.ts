@@ -31,6 +31,11 @@ export interface ClosedJob {
   readonly warmup: number
   /** The workers' first measured requests are spread over so many milliseconds, or all streams would beat as one. */
   readonly spreadMs: number
+  /**
+   * Each worker waits up to so many milliseconds, by chance, before it asks: streams that have once ended in the same moment would
+   * otherwise begin in the same moment for ever, and a first token would wait for all the others.
+   */
+  readonly pauseMs?: number
 }
 
 /** A fixed arrival rate; times count from the intended moment, so a slow server cannot slow the arrivals down. */

@@ -14,7 +14,10 @@ export async function closed(job: ClosedJob): Promise<LoadResult> {
   await Promise.all(
     workers.map(async (worker, i) => {
       await Bun.sleep((i / job.concurrency) * job.spreadMs)
-      while (left-- > 0 && nowUs() < until && !crew.over) await tally.ask(worker, nowUs())
+      while (left-- > 0 && nowUs() < until && !crew.over) {
+        if (job.pauseMs) await Bun.sleep(Math.random() * job.pauseMs)
+        await tally.ask(worker, nowUs())
+      }
     }),
   )
   const result = tally.result()

@@ -93,6 +93,7 @@ const pacedJob: JobOf = ({ plan }, host) => ({
   seconds: 20,
   warmup: 1,
   spreadMs: (FEW.tokens / FEW.perSecond) * 1000,
+  pauseMs: 100,
 })
 
 /** Who is first changes with each round; the very first one only warms the code. */

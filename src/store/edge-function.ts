@@ -129,6 +129,7 @@ const ledger: LedgerStore = {
   open: noLedger,
   credit: noLedger,
   reserve: noLedger,
+  draw: noLedger,
   extend: noLedger,
   settle: noLedger,
   void: noLedger,

@@ -79,6 +79,10 @@ export class GroupedLedger implements LedgerStore {
     return this.ledger.credit(credit)
   }
 
+  draw(from: string, reservations: NewReservation[]) {
+    return this.ledger.draw(from, reservations)
+  }
+
   extend(...terms: Parameters<LedgerStore['extend']>) {
     return this.ledger.extend(...terms)
   }

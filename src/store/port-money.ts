@@ -93,6 +93,11 @@ export type Extended =
   | Insufficient
   | { outcome: 'closed'; state: ReservationState }
 
+export interface Drawing {
+  /** Whether they were made: not when the reservation they should come from is resolved, or was lost. */
+  made: Promise<boolean>
+}
+
 /** What an answer cost in the end. */
 export interface Settlement {
   id: string
@@ -148,6 +153,11 @@ export interface LedgerStore {
    * may forget what it reserved in its last second, and a settlement of that is then `unknown`.
    */
   reserve(reservations: NewReservation[]): Promise<Reserved[]>
+  /**
+   * Makes reservations out of an open one, for its accounts, without asking whether anybody can pay: it is kept back already. Something
+   * must be left of it. Resolves as soon as the statement is on its way, and will be carried out even if this process dies now.
+   */
+  draw(from: string, reservations: NewReservation[]): Promise<Drawing>
   /**
    * Keeps so much more back, and longer. Without `at`, budgets count it in the period that they are in. The one write that
    * counts twice when it is repeated: what is not used comes back.

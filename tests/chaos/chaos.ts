@@ -12,6 +12,7 @@ import { endChildren } from '../support/child'
 import { installIfMissing } from '../support/install'
 import { startPostgres } from '../support/servers'
 import { Monkey } from './faults'
+import { accountOf } from './marks'
 import { Person } from './person'
 import { runRates } from './rates-run'
 import { verdict } from './verdict'
@@ -45,6 +46,8 @@ export interface ChaosReport {
   deeds: Record<string, number>
   /** Requests that were refused, by status. */
   refused: Record<string, number>
+  /** How often credit was set aside for who is busy. */
+  quotas: number
   /** Whether one of the servers had a clock five seconds ahead. */
   skewed: boolean
   seconds: number
@@ -82,6 +85,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     return {
       ...summary(people, monkey),
       seed: options.seed,
+      quotas: await quotasIn(world),
       skewed: world.skewed,
       seconds: secondsSince(begun),
       faults,
@@ -91,6 +95,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   }
 }
 
+async function quotasIn({ pool }: World): Promise<number> {
+  const { rows } = await pool.query<{ n: number }>('select count(*)::int as n from reservations where usage is null')
+  return rows[0]?.n ?? 0
+}
+
 const secondsSince = (begun: number) => Math.round((performance.now() - begun) / 1000)
 
 function peopleOf(
@@ -98,12 +107,14 @@ function peopleOf(
   options: ChaosOptions,
   { random, signal }: { random: Choice; signal: AbortSignal },
 ) {
+  const subjects = Array.from({ length: options.clients }, () => crypto.randomUUID())
   return Array.from({ length: options.clients }, (_, client) => {
     // One in forty reads over a thin line.
     const slow = client % 40 === 7
     const base = slow ? thin.through(url) : url
     return new Person({
       client,
+      subject: subjects[accountOf(client)] ?? '',
       base,
       secret: SECRET,
       random: randomFrom(random(2 ** 31)),

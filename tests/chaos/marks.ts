@@ -8,6 +8,9 @@ export interface Mark {
   turn: number
 }
 
+/** Whose account a client uses: every second one that of a program, which is busy for all of them. */
+export const accountOf = (client: number) => (client % 2 === 0 ? 0 : client)
+
 export interface Prompt extends Mark {
   /** Words of the answer. */
   words: number

@@ -8,6 +8,8 @@ import { type Line, sseLine } from './sse-line'
 
 export interface PersonOptions {
   client: number
+  /** Of the account. */
+  subject: string
   /** Where the installation is. */
   base: string
   secret: string
@@ -23,7 +25,6 @@ const TURNS = 6
 
 /** Somebody who asks, reads, is cut off, asks again, and goes on. */
 export class Person {
-  readonly subject = crypto.randomUUID()
   readonly turns: Heard[] = []
   /** Requests that were refused, by status. */
   readonly refused = new Map<number, number>()
@@ -38,7 +39,7 @@ export class Person {
   }
 
   constructor(private readonly options: PersonOptions) {
-    this.token = forge({ alg: 'HS256', typ: 'JWT' }, { sub: this.subject, exp: seconds(7200) }, options.secret)
+    this.token = forge({ alg: 'HS256', typ: 'JWT' }, { sub: options.subject, exp: seconds(7200) }, options.secret)
     const way = { base: options.base, token: this.token, signal: options.signal }
     this.lines = { sse: sseLine(way), ...(options.slow ? {} : { sockets: socketLine(way) }) }
   }

@@ -3,7 +3,7 @@ import type { Pool } from 'pg'
 import { broken } from '../store/bank'
 import { until } from '../support/servers'
 import type { Heard } from './heard'
-import { answerTo, keyOf, type Prompt, promptIn, strangersIn } from './marks'
+import { accountOf, answerTo, keyOf, type Prompt, promptIn, strangersIn } from './marks'
 import type { World } from './world'
 
 /** Milliseconds in which servers find what dead ones left: who is silent for 10 s is dead, and they look every 3 s. */
@@ -120,17 +120,17 @@ function checkHeard({ prompt, text, ended, runId }: Heard, row: Row, faults: Fau
 /** Nobody has words of somebody else, and no prompt was written twice, however often it was sent. */
 function checkOwners(rows: Row[], faults: Faults): void {
   const owners = new Map<number, string>()
-  const clients = new Map<string, number>()
+  const accounts = new Map<string, number>()
   const prompts = new Set<string>()
   for (const { user_id, prompt: asked, content, run } of rows) {
     const prompt = promptIn(asked) as Prompt
     if (prompts.has(asked)) faults.add(`${asked} is stored twice`)
     prompts.add(asked)
-    const same =
-      (owners.get(prompt.client) ?? user_id) === user_id && (clients.get(user_id) ?? prompt.client) === prompt.client
+    const account = accountOf(prompt.client)
+    const same = (owners.get(account) ?? user_id) === user_id && (accounts.get(user_id) ?? account) === account
     if (!same) faults.add(`${asked} (run ${run}) belongs to a person of another client`)
-    owners.set(prompt.client, user_id)
-    clients.set(user_id, prompt.client)
+    owners.set(account, user_id)
+    accounts.set(user_id, account)
     const [stranger] = strangersIn(content, prompt)
     if (stranger) faults.add(`${asked} (run ${run}) is stored with words of ${stranger}`)
   }

@@ -1,6 +1,7 @@
 import { AppError } from '../../src/errors'
 import { newId } from '../../src/lib/ids'
-import type { Credit, LedgerStore, NewReservation, Settled } from '../../src/store/port-money'
+import { QuotaLedger } from '../../src/store/ledger-quotas'
+import type { Credit, LedgerStore, NewReservation, Reserved, Settled } from '../../src/store/port-money'
 import { AT, after, type Given } from './contract/given'
 import { newCredit, newReservation } from './contract/ledger-given'
 import { newBeginning, newEvent, newUsage } from './contract/money-given'
@@ -23,6 +24,8 @@ export interface Accounts {
   users: string[]
   keys: string[]
   companies: string[]
+  /** Have enough for being busy, until that runs out, too. */
+  rich: string[]
 }
 
 /** Whether the connection was lost. What the database says of its own accord, a deadlock or a broken rule, is a fault. */
@@ -31,6 +34,14 @@ function isLost(error: unknown): boolean {
   while (cause instanceof Error && cause.cause) cause = cause.cause
   if (cause instanceof AppError || !(cause instanceof Error)) return false
   return !('severity' in cause) || ('code' in cause && cause.code === '57P01')
+}
+
+/** Each on its own where it may be drawn from a quota; other clients hear of it when its answer has ended, thus after it is written. */
+async function reserveBy(ledger: LedgerStore, wanted: NewReservation[]): Promise<Reserved[]> {
+  if (!(ledger instanceof QuotaLedger)) return ledger.reserve(wanted)
+  const answers = await Promise.all(wanted.map((one) => ledger.reserve([one])))
+  await ledger.confirmed(wanted)
+  return answers.flat()
 }
 
 type Op = keyof History['operationsOf']
@@ -81,8 +92,9 @@ export class History {
 
   readonly operationsOf = {
     reserve: async (ledger: LedgerStore, choice: Choice) => {
-      const wanted = Array.from({ length: 1 + choice(5) }, () => this.newReservation(choice))
-      const { answer, attempts } = await this.sure(() => ledger.reserve(wanted))
+      const busy = ledger instanceof QuotaLedger ? this.busyCaller(choice) : {}
+      const wanted = Array.from({ length: 1 + choice(5) }, () => ({ ...this.newReservation(choice), ...busy }))
+      const { answer, attempts } = await this.sure(() => reserveBy(ledger, wanted))
       answer.forEach(({ outcome }, i) => {
         const reservation = wanted[i] as NewReservation
         if (outcome === 'reserved') this.open.push(reservation)
@@ -117,7 +129,7 @@ export class History {
       if (one) await this.sure(() => ledger.extend(one.id, BigInt(1 + choice(100))))
     },
     credit: async (ledger: LedgerStore, choice: Choice) => {
-      const all = [...this.accounts.users, ...this.accounts.keys, ...this.accounts.companies]
+      const all = Object.values(this.accounts).flat()
       const kind = (['topup', 'grant', 'refund', 'adjustment'] as const)[choice(4)] ?? 'topup'
       const amount = BigInt(kind === 'adjustment' ? choice(400) - 300 || 1 : 1 + choice(300))
       const credit = newCredit(all[choice(all.length)] ?? '', amount, { kind })
@@ -191,6 +203,11 @@ export class History {
       expiresAt: after(choice(20_000)),
       at: sometime(choice),
     })
+  }
+
+  private busyCaller(choice: Choice): Pick<NewReservation, 'accountIds' | 'optionalAccountIds'> {
+    const { rich, keys } = this.accounts
+    return { accountIds: [rich[choice(rich.length)] ?? ''], optionalAccountIds: keys.slice(0, choice(8) ? 0 : 1) }
   }
 
   /** Some that are open. Now and then they stay where they are, so that another client resolves them at the same time. */

@@ -1,6 +1,7 @@
 import { Pool } from 'pg'
 import { newId } from '../../src/lib/ids'
 import { GroupedLedger } from '../../src/store/ledger-groups'
+import { QuotaLedger } from '../../src/store/ledger-quotas'
 import { openPostgres } from '../../src/store/postgres'
 import { SqlBudgets } from '../../src/store/sql/budgets'
 import { type DbOfPool, openDb } from '../../src/store/sql/db'
@@ -108,7 +109,10 @@ export async function runBank({ url, seed, seconds, clients = 12 }: BankOptions)
   admin.on('error', quiet.onError).on('connect', (client) => client.on('error', quiet.onError))
   const sql = async <T>(text: string, values: unknown[] = []) => (await admin.query(text, values)).rows as T[]
   const plain = pools.map(({ pool }) => new SqlLedger(openDb(pool)))
-  const ledgers = [...plain, ...plain.map((ledger) => new GroupedLedger(ledger, { maxItems: 20 }))]
+  // Large quotas, for who is hardly busy.
+  const small = { maxItems: 20, everyMs: 100, busy: 2, part: 3n, now: () => new Date(), onFault: () => {} }
+  const quotas = plain.map((ledger) => new QuotaLedger(ledger, small))
+  const ledgers = [...plain, ...plain.map((ledger) => new GroupedLedger(ledger, { maxItems: 20 })), ...quotas]
   const report: BankReport = { seed, operations: 0, repeated: 0, killed: 0, checks: 0, faults: [] }
   try {
     const history = new History({
@@ -126,6 +130,7 @@ export async function runBank({ url, seed, seconds, clients = 12 }: BankOptions)
       killing({ sql, choice: randomFrom(seed + 1), goesOn, report }),
       checking({ sql, goesOn, report }),
     ])
+    await Promise.all(quotas.map((ledger) => ledger.close()))
     report.faults.push(...(await history.close(sql)), ...(await broken({ sql })))
     report.operations = history.operations
     report.repeated = history.repeated
@@ -149,10 +154,12 @@ async function openAccounts(db: DbOfPool, choice: Choice): Promise<Accounts> {
   const accounts = {
     companies: [await open('tenant', choice(2) === 0, 50_000)],
     users: await several(5, () => open('user', true, 1000 + choice(5000))),
+    rich: await several(2, () => open('user', true, 100_000)),
     keys: await several(3, () => open('key', choice(3) > 0, 1000 + choice(5000))),
   }
   for (const id of accounts.users.slice(1)) await limit(id, 500 + choice(5000), { period: 'day' })
   for (const id of accounts.users.slice(2)) await limit(id, 2000 + choice(10_000), { period: 'total' })
+  for (const id of accounts.rich.slice(1)) await limit(id, 50_000 + choice(50_000), { period: 'total' })
   for (const id of accounts.keys.slice(1)) await limit(id, 1000 + choice(20_000), { period: 'week' })
   for (const id of accounts.companies) await limit(id, 20_000 + choice(50_000), { period: 'month' })
   return accounts

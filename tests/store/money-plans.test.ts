@@ -67,13 +67,15 @@ afterAll(async () => {
 
 const work = (request: () => Promise<unknown>) => workIn(explained, GROWING, request)
 
-test('reserving, extending, settling and expiring read a handful of rows', async () => {
+test('reserving, drawing, extending, settling and expiring read a handful of rows', async () => {
   // The sixth time and later, Postgres may go by a plan made for any values.
   for (let i = 0; i < 8; i++) {
     const usage = newBeginning({ userId: PERSON })
-    const wanted = [0, 1, 2].map(() => newReservation([ACCOUNT], 1n, { optionalAccountIds: [newId()], usage }))
+    const wanted = [0, 1, 2].map(() => newReservation([ACCOUNT], 2n, { optionalAccountIds: [newId()], usage }))
     const { whole, rows } = await work(async () => {
       await store.ledger.reserve(wanted)
+      const { made } = await store.ledger.draw(wanted[0]?.id ?? '', [newReservation([ACCOUNT], 1n, { usage })])
+      expect(await made).toBe(true)
       await store.ledger.extend(wanted[0]?.id ?? '', 1n)
       await store.ledger.settle(
         wanted

@@ -38,6 +38,7 @@ export class FakeBooks implements Pick<LedgerStore, 'open' | 'credit' | 'reserve
 
   open = async (): Promise<never> => never()
   credit = async (): Promise<never> => never()
+  draw = async (): Promise<never> => never()
   balance = async () => undefined
   accounts = async () => ({ items: [], total: 0 })
   entries = async () => ({ items: [], total: 0 })

@@ -6,6 +6,7 @@ import * as check from '../ledger-check'
 import type {
   Credit,
   Credited,
+  Drawing,
   Extended,
   Insufficient,
   LedgerAccount,
@@ -34,7 +35,7 @@ type ResolveRow = { state: ReservationState; settled: string | null; uncollected
 /** Seconds without a heartbeat after which a process counts as dead; as for answers being written. */
 const DEAD_AFTER = 10
 
-/** Money is moved by functions of the database (`migrations/0004_money.sql`): one round trip and one transaction each. */
+/** Money is moved by functions of the database (`migrations/0004_money.sql` and later ones): one round trip and one transaction each. */
 export class SqlLedger implements LedgerStore {
   constructor(private readonly db: DbOfPool) {}
 
@@ -78,6 +79,20 @@ export class SqlLedger implements LedgerStore {
       }
       return row.outcome === 'insufficient' ? insufficient(row) : { outcome: row.outcome }
     })
+  }
+
+  async draw(from: string, reservations: NewReservation[]): Promise<Drawing> {
+    check.checkId(from, 'from')
+    reservations.forEach(check.checkReservation)
+    const rows = storableJson(reservations.map(toReservation))
+    const client = await this.db.$client.connect()
+    const answer = client.query<{ made: boolean }>('select ledger_draw($1::uuid, $2::jsonb) as made', [from, rows])
+    const made = answer.then(({ rows }) => only(rows).made).finally(() => client.release())
+    // Whoever does not wait for it need not hear of it.
+    made.catch(() => {})
+    // An idle connection is written to in the turn in which it is asked.
+    await new Promise((resolve) => setImmediate(resolve))
+    return { made }
   }
 
   async extend(id: string, by: bigint, { expiresAt, at }: { expiresAt?: Date; at?: Date } = {}): Promise<Extended> {

@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test'
 import { newId } from '../../../src/lib/ids'
 import { broken } from '../bank'
 import { AT, after, atOnce, type Given, TENANT } from './given'
+import { ledgerDraws } from './ledger-draws'
 import { amounts, codeOf, funded, insufficient, newAccount, newCredit, newReservation, RESERVED } from './ledger-given'
 import { ledgerGuards } from './ledger-guards'
 import { ledgerLists } from './ledger-lists'
@@ -192,6 +193,7 @@ export function ledgerContract(given: () => Given): void {
     expect(await broken(given())).toEqual([])
   })
 
+  ledgerDraws(given)
   ledgerGuards(given)
   ledgerLists(given)
 }
