@@ -6,6 +6,8 @@ import type { Drawing, LedgerStore, NewReservation, Reserved, Settlement } from 
 
 /** A quota is this many times what was reserved from one look to the next, so that it lasts when they ask more. */
 const AMPLE = 2n
+/** Answers of all from one look to the next above which nothing is set aside: written together, their reservations cost half. */
+const CROWDED = 100
 /** Milliseconds until a sweeper gives back the quota of a process that died. */
 const EXPIRES = 60_000
 /** Tries of what may have been done. */
@@ -57,6 +59,8 @@ export class QuotaLedger extends GroupedLedger {
   private readonly unconfirmed = new Map<string, Promise<void>>()
   private readonly timer: ReturnType<typeof setInterval> | undefined
   private turning: Promise<void> | undefined
+  /** Of all callers since the last look. */
+  private answers = 0
   private readonly busy: number
   private readonly part: bigint
 
@@ -79,6 +83,7 @@ export class QuotaLedger extends GroupedLedger {
     checkReservation(one)
     const caller = this.callerOf(one)
     caller.answers++
+    this.answers++
     caller.reserved += one.amount
     const { quota } = caller
     if (quota && quota.left > one.amount && this.unconfirmed.size < UNCONFIRMED) return this.drawn(quota, one)
@@ -170,10 +175,12 @@ export class QuotaLedger extends GroupedLedger {
 
   private async renew(): Promise<void> {
     const wanted = new Map<Caller, NewReservation>()
+    const crowded = this.answers > CROWDED
+    this.answers = 0
     for (const [key, caller] of this.callers) {
       const { answers, quota } = caller
       if (quota) this.retired.add(quota.id)
-      const reservation = answers < this.busy ? undefined : this.quotaFor(caller)
+      const reservation = crowded || answers < this.busy ? undefined : this.quotaFor(caller)
       if (reservation) wanted.set(caller, reservation)
       else caller.quota = undefined
       if (answers === 0) this.callers.delete(key)

@@ -266,7 +266,19 @@ test('every method of the store that writes what the feed shows is announced', (
     bulk: ['select'],
     archive: ['find', 'outline', 'messages', 'holder'],
     // Reservations come and go with answers; who left them open is not known.
-    ledger: ['open', 'reserve', 'draw', 'extend', 'note', 'void', 'expire', 'orphans', 'accounts', 'balance', 'entries'],
+    ledger: [
+      'open',
+      'reserve',
+      'draw',
+      'extend',
+      'note',
+      'void',
+      'expire',
+      'orphans',
+      'accounts',
+      'balance',
+      'entries',
+    ],
   }
   /** Sessions, settings, money of others and files of the program: nothing that a device keeps. */
   const unshown = [

@@ -122,6 +122,17 @@ test('sets nothing aside for who asks now and then, has little left, or is not t
   expect(await amounts(store, unpriced.id)).toMatchObject({ reserved: 0n })
 })
 
+test('sets nothing aside while so many ask that their reservations are better written together', async () => {
+  const { id } = await funded(store, 1_000_000n)
+  const ledger = quotas()
+  const some = Array.from({ length: 91 }, () => newReservation([id], 10n))
+  await atOnce(91, (i) => ledger.reserve(some.slice(i, i + 1)))
+  await busy(ledger, id)
+  expect(await amounts(store, id)).toMatchObject({ reserved: 910n })
+  await busy(ledger, id)
+  expect(await amounts(store, id)).toMatchObject({ reserved: 1110n })
+})
+
 test('sets aside at most a small part of what is available, by the balance or a budget', async () => {
   const ledger = quotas()
   const free = await store.open(newAccount({ limited: false }))
