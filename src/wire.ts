@@ -137,8 +137,8 @@ export async function wire(config: Config, log: Log, opening: EmbeddedOptions) {
     throw error
   }
 
-  /** Whether answers of servers that died are made again: only one database knows the answers of all of them. */
   const onFault = (message: string, err: unknown) => log.error({ err }, message)
+  /** Whether answers of servers that died are made again: only one database knows the answers of all of them. */
   const continues = config.orphanedAnswers === 'continue' && store.kind === 'postgres'
   const runs = new Runs({
     store,

@@ -19,10 +19,11 @@ function silentSince(seconds: number) {
   return { store: { runs } as unknown as OrphansDeps['store'], closed: () => closed }
 }
 
-const orphans = (store: OrphansDeps['store'], continues: boolean) =>
-  new Orphans({
+/** @param room for how many it goes on with answers; undefined: never. */
+function orphans(store: OrphansDeps['store'], room?: number): Orphans {
+  const it = new Orphans({
     store,
-    continues,
+    continues: room !== undefined,
     instanceId: newId(),
     now: () => new Date(),
     onFault: (message) => {
@@ -30,19 +31,19 @@ const orphans = (store: OrphansDeps['store'], continues: boolean) =>
     },
     start: () => {},
   })
+  it.use({ room: () => room ?? 0, goOn: () => Promise.reject(new Error('nothing to go on with')) })
+  return it
+}
 
 test('what falls silent between a claim and the closing behind it is left for others to claim', async () => {
   const { store, closed } = silentSince(9)
-  const it = orphans(store, true)
-  it.use({ room: () => 1, goOn: () => Promise.reject(new Error('nothing to go on with')) })
-  await it.look([], false)
+  await orphans(store, 1).look([], false)
   expect(closed()).toBe(0)
 })
 
 test('a server without room leaves it to those that have some', async () => {
   const { store, closed } = silentSince(12)
-  const it = orphans(store, true)
-  it.use({ room: () => 0, goOn: () => Promise.reject(new Error('nothing to go on with')) })
+  const it = orphans(store, 0)
   await it.look([], false)
   expect(closed()).toBe(0)
   // Nobody had any.
@@ -52,6 +53,6 @@ test('a server without room leaves it to those that have some', async () => {
 
 test('where nobody goes on with anything it is closed at once', async () => {
   const { store, closed } = silentSince(10)
-  await orphans(store, false).look([], false)
+  await orphans(store).look([], false)
   expect(closed()).toBe(1)
 })
